@@ -1,0 +1,60 @@
+#pragma once
+
+#include "task.hpp"
+
+#include <type_traits>
+#include <utility>
+
+namespace sincpro::detail {
+
+template <class A>
+task<await_result_t<A>> await_as_task(A a) {
+    co_return co_await std::move(a);
+}
+
+template <class F>
+auto call_as_task(F f) -> task<await_result_t<std::invoke_result_t<F>>> {
+    co_return co_await std::move(f)();
+}
+
+/// What the bridge and every structured operation take, as a task: an awaitable (moved, or copied if it is an lvalue), or a
+/// callable without arguments that returns one, which is moved and called when the task begins, and lives as long.
+template <class A>
+auto as_task(A&& a) {
+    using type = std::decay_t<A>;
+    if constexpr (is_task<type>) {
+        static_assert(!std::is_lvalue_reference_v<A>, "a task can be awaited once: pass std::move(task)");
+        if constexpr (!std::is_lvalue_reference_v<A>) return type(std::move(a));
+    } else if constexpr (awaitable<type> || awaitable_factory<type>) {
+        static_assert(std::is_constructible_v<type, A>, "this cannot be copied: pass std::move(x)");
+        if constexpr (!std::is_constructible_v<type, A>) {
+        } else if constexpr (awaitable<type>) {
+            return await_as_task<type>(std::forward<A>(a));
+        } else {
+            return call_as_task<type>(std::forward<A>(a));
+        }
+    } else {
+        static_assert(awaitable<type>,
+                      "neither an awaitable nor a callable without arguments that returns one. A blocking function? "
+                      "await to_thread(f) in a task");
+    }
+}
+
+/// The result of such an awaitable or callable.
+template <class A>
+using as_task_t = decltype(detail::as_task(std::declval<A>()));
+
+template <class Task>
+struct task_value;
+template <class T>
+struct task_value<task<T>> {
+    using type = T;
+};
+template <>
+struct task_value<void> {  // after a static_assert has spoken
+    using type = void;
+};
+template <class A>
+using task_result_t = typename task_value<as_task_t<A>>::type;
+
+}  // namespace sincpro::detail

@@ -1,0 +1,267 @@
+#pragma once
+
+#include "awaitable.hpp"
+#include "cancellation.hpp"
+#include "closure.hpp"
+#include "frame_pool.hpp"
+#include "result.hpp"
+
+#include <atomic>
+#include <coroutine>
+#include <exception>
+#include <functional>
+#include <future>
+#include <mutex>
+#include <type_traits>
+#include <utility>
+
+namespace sincpro {
+
+template <class T = void>
+class completion;
+
+namespace detail {
+
+/// What a task that awaits a callback and the holders of its completion share.
+template <class T>
+class callback_state {
+public:
+    static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
+    static void operator delete(void* p, std::size_t size) noexcept { frame_pool::deallocate(p, size); }
+
+    /// True if the task will get what `store` puts into its outcome.
+    template <class Store>
+    bool complete(Store store) {
+        const std::lock_guard lock(mutex_);
+        if (phase_ == phase::pending) {
+            store(outcome_);
+            phase_ = phase::completed;
+            wake();
+            return true;
+        }
+        if (phase_ == phase::aborting) {
+            phase_ = phase::cancelled;
+            wake();
+        }
+        return false;
+    }
+    void abandoned() noexcept {
+        complete([](result<T>& r) {
+            r.fail(std::make_exception_ptr(std::future_error(std::future_errc::broken_promise)));
+        });
+    }
+    bool on_cancel(std::function<void()> abort) {
+        const std::lock_guard lock(mutex_);
+        if (phase_ != phase::pending) return false;
+        abort_ = std::move(abort);
+        return true;
+    }
+
+    // What follows is for the task's operation, on the worker thread.
+
+    /// False if the callback has come already.
+    bool wait(operation& o, job& j) noexcept {
+        const std::lock_guard lock(mutex_);
+        if (phase_ != phase::pending) return false;
+        waiter_ = &o;
+        executor_ = j.loop;
+        return true;
+    }
+    /// True if the task may go on at once; else the callback will resume it.
+    bool cancel() noexcept {
+        std::function<void()> abort;
+        {
+            const std::lock_guard lock(mutex_);
+            if (phase_ != phase::pending) return false;
+            if (!abort_) {
+                give_up();
+                return true;
+            }
+            phase_ = phase::aborting;
+            abort = std::move(abort_);
+        }
+        abort();
+        return false;
+    }
+    void leave() noexcept {
+        const std::lock_guard lock(mutex_);
+        if (phase_ != phase::completed) give_up();
+    }
+    T take() {
+        const std::lock_guard lock(mutex_);
+        if (phase_ != phase::completed) throw operation_cancelled();
+        return std::move(outcome_).value();
+    }
+
+    void hold(std::atomic<unsigned>& count) noexcept { count.fetch_add(1, std::memory_order_relaxed); }
+    bool drop(std::atomic<unsigned>& count) noexcept { return count.fetch_sub(1, std::memory_order_acq_rel) == 1; }
+    void drop_state() noexcept {
+        if (drop(states)) delete this;
+    }
+
+    std::atomic<unsigned> completions{0};  // copies of the completion
+    std::atomic<unsigned> states{1};       // the operation, and one for all completions
+
+private:
+    enum class phase : unsigned char { pending, completed, aborting, cancelled };
+
+    void give_up() noexcept {
+        phase_ = phase::cancelled;
+        waiter_ = nullptr;
+        abort_ = nullptr;
+    }
+    void wake() noexcept {
+        abort_ = nullptr;
+        if (waiter_ != nullptr) executor_->post(*std::exchange(waiter_, nullptr));
+    }
+
+    std::mutex mutex_;
+    phase phase_ = phase::pending;
+    operation* waiter_ = nullptr;
+    executor* executor_ = nullptr;
+    std::function<void()> abort_;
+    result<T> outcome_;
+};
+
+template <class T>
+class completion_base {
+public:
+    completion_base(const completion_base& other) noexcept : state_(other.state_) {
+        if (state_ != nullptr) state_->hold(state_->completions);
+    }
+    completion_base(completion_base&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+    completion_base& operator=(completion_base other) noexcept {
+        std::swap(state_, other.state_);
+        return *this;
+    }
+    ~completion_base() {
+        if (state_ == nullptr || !state_->drop(state_->completions)) return;
+        state_->abandoned();
+        state_->drop_state();
+    }
+
+    /// Ends the await with an exception instead. True if the task will get it.
+    bool fail(std::exception_ptr error) const {
+        return state_ != nullptr && state_->complete([&](result<T>& r) { r.fail(std::move(error)); });
+    }
+
+    /// Sets what aborts the operation that was begun, if the task is cancelled before it is completed: `f` then runs on
+    /// the worker thread and must not throw, and the task goes on only when the completion is called or dropped, so what
+    /// lives in its frame is valid until then. False, and `f` is dropped, if the await has ended already.
+    bool on_cancel(std::function<void()> f) const { return state_ != nullptr && state_->on_cancel(std::move(f)); }
+
+protected:
+    explicit completion_base(callback_state<T>& s) noexcept : state_(&s) {
+        s.hold(s.completions);
+        s.hold(s.states);
+    }
+    callback_state<T>* state_;
+};
+
+template <class T, class Initiate>
+class callback_operation final : public operation {
+public:
+    explicit callback_operation(Initiate i) : initiate_(std::move(i)) {}
+    callback_operation(const callback_operation& other) : operation(other), initiate_(other.initiate_) {}
+    callback_operation(callback_operation&& other) : operation(other), initiate_(std::move(other.initiate_)) {}
+    ~callback_operation() {
+        if (state_ == nullptr) return;
+        if (linked_) state_->leave();
+        state_->drop_state();
+    }
+
+    bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    bool await_suspend(std::coroutine_handle<Promise> h);
+    T await_resume() {
+        throw_if_cancelled();
+        return state_->take();
+    }
+    void cancel(cancel_list&) noexcept override {
+        if (state_->cancel()) complete_cancelled();
+    }
+
+private:
+    Initiate initiate_;
+    callback_state<T>* state_ = nullptr;
+};
+
+}  // namespace detail
+
+/// What resumes a task that awaits a callback. Copies are one: the first call on any of them, from any thread, counts; it
+/// returns true if the task will get the value. Later calls, and calls after the task was cancelled, do nothing. When the
+/// last copy is dropped without a call the task gets std::future_error(broken_promise).
+template <class T>
+class completion : public detail::completion_base<T> {
+public:
+    template <class U = T>
+        requires std::constructible_from<detail::stored_t<T>, U>
+    bool operator()(U&& value) const {
+        return this->state_ != nullptr &&
+               this->state_->complete([&](result<T>& r) { r.emplace(std::forward<U>(value)); });
+    }
+
+private:
+    template <class, class>
+    friend class detail::callback_operation;
+    using detail::completion_base<T>::completion_base;
+};
+
+template <class T>
+class completion<T&> : public detail::completion_base<T&> {
+public:
+    bool operator()(T& value) const {
+        return this->state_ != nullptr && this->state_->complete([&](result<T&>& r) { r.emplace(&value); });
+    }
+
+private:
+    template <class, class>
+    friend class detail::callback_operation;
+    using detail::completion_base<T&>::completion_base;
+};
+
+template <>
+class completion<void> : public detail::completion_base<void> {
+public:
+    bool operator()() const {
+        return state_ != nullptr && state_->complete([](result<void>& r) { r.emplace(); });
+    }
+
+private:
+    template <class, class>
+    friend class detail::callback_operation;
+    using detail::completion_base<void>::completion_base;
+};
+
+template <class T, class Initiate>
+template <class Promise>
+bool detail::callback_operation<T, Initiate>::await_suspend(std::coroutine_handle<Promise> h) {
+    if (!begin(h)) return true;
+    try {
+        state_ = new callback_state<T>;
+        std::move(initiate_)(completion<T>(*state_));
+    } catch (...) {
+        if (state_ != nullptr) state_->leave();
+        unlink();
+        throw;
+    }
+    if (state_->wait(*this, *job_)) return true;
+    unlink();
+    return false;
+}
+
+/// Awaits a callback of another library. `initiate(completion<T>)` is called once on the worker thread; it begins the
+/// operation and sees to it that the completion is called, now, later or on another thread. The task goes on with the value
+/// on the worker thread. What `initiate` throws is thrown by the `co_await`.
+///
+/// `initiate` lives until the task goes on. A cancelled task goes on at once, unless completion::on_cancel was set: what
+/// the other library still writes to must not be in the task's frame then. (asyncio.Future, asio::async_initiate)
+template <class T = void, class Initiate>
+[[nodiscard]] auto await_callback(Initiate&& initiate) {
+    detail::check_closure<Initiate>();
+    static_assert(std::is_invocable_v<std::decay_t<Initiate>, completion<T>>,
+                  "await_callback<T>(initiate): initiate must be callable with a completion<T>");
+    return detail::callback_operation<T, std::decay_t<Initiate>>(std::forward<Initiate>(initiate));
+}
+
+}  // namespace sincpro

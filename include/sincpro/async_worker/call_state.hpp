@@ -1,0 +1,87 @@
+#pragma once
+
+#include "cancellation.hpp"
+#include "frame_pool.hpp"
+
+#include <atomic>
+#include <cstddef>
+#include <utility>
+
+namespace sincpro::detail {
+
+/// Shares a reference-counted T; its `hold()` and `drop()` count. Small, and can be let go of.
+template <class T>
+class counted_ptr {
+public:
+    counted_ptr() noexcept = default;
+    explicit counted_ptr(T* p) noexcept : p_(p) {}  // takes over one reference
+    counted_ptr(const counted_ptr& other) noexcept : p_(other.p_) {
+        if (p_ != nullptr) p_->hold();
+    }
+    counted_ptr(counted_ptr&& other) noexcept : p_(std::exchange(other.p_, nullptr)) {}
+    counted_ptr& operator=(counted_ptr other) noexcept {
+        std::swap(p_, other.p_);
+        return *this;
+    }
+    ~counted_ptr() {
+        if (p_ != nullptr) p_->drop();
+    }
+
+    T* get() const noexcept { return p_; }
+    T* operator->() const noexcept { return p_; }
+    T& operator*() const noexcept { return *p_; }
+    T* release() noexcept { return std::exchange(p_, nullptr); }
+    explicit operator bool() const noexcept { return p_ != nullptr; }
+
+private:
+    T* p_ = nullptr;
+};
+
+/// Who decided how a call ends: whoever sets it first.
+enum class claim : unsigned char { open, result, deadline, shutdown };
+
+/// What a caller and the worker share of one call, and all that is left of it while a future is kept.
+class call_state : public work {
+public:
+    call_state() noexcept : work(&call_state::cancel_now) {}
+    static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
+    static void operator delete(void* p, std::size_t size) noexcept { frame_pool::deallocate(p, size); }
+
+    void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+    void drop() noexcept {
+        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    }
+
+    /// True for one caller only.
+    bool try_claim(claim by) noexcept {
+        claim open = claim::open;
+        return claimed_by.compare_exchange_strong(open, by, std::memory_order_acq_rel);
+    }
+
+    /// Any thread, any number of times: cancels the task soon, if it has not ended.
+    void request_cancel() noexcept {
+        if (cancel_requested.exchange(true, std::memory_order_acq_rel)) return;
+        hold();
+        if (!loop->post(*this)) drop();
+    }
+
+    counted_ptr<executor> loop;
+    job* root = nullptr;       // loop thread; null once it has ended
+    std::atomic<claim> claimed_by{claim::open};
+    std::atomic<bool> cancel_requested{false};
+    std::atomic<bool> published{false};       // the future is ready
+    std::atomic<bool> fate_shared{false};     // by one of {the future was dropped, an exception is in it}
+    bool blocks_caller = false;               // inside run()
+    bool blocks_main_thread = false;
+
+private:
+    static void cancel_now(work& w) noexcept {
+        auto& self = static_cast<call_state&>(w);
+        if (self.root != nullptr) cancel(*self.root);
+        self.drop();
+    }
+
+    std::atomic<unsigned> references_{1};
+};
+
+}  // namespace sincpro::detail

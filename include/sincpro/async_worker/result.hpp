@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cassert>
+#include <exception>
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace sincpro {
+
+namespace detail {
+
+/// How a T is kept: a reference as a pointer, void as nothing.
+template <class T>
+using stored_t = std::conditional_t<std::is_void_v<T>, std::monostate,
+                                    std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*, T>>;
+
+}  // namespace detail
+
+/// What an awaitable ended with, as data: a value or an exception. T may be void or a reference. Movable if T is.
+template <class T>
+class [[nodiscard]] result {
+    using stored = detail::stored_t<T>;
+
+public:
+    result() noexcept {}  // empty until emplace or fail
+    result(result&& other) noexcept(std::is_nothrow_move_constructible_v<stored>) { take(std::move(other)); }
+    result& operator=(result&& other) noexcept(std::is_nothrow_move_constructible_v<stored>) {
+        if (this != &other) {
+            reset();
+            take(std::move(other));
+        }
+        return *this;
+    }
+    ~result() { reset(); }
+
+    /// True if there is a value.
+    explicit operator bool() const noexcept { return state_ == state::value; }
+
+    /// The value; rethrows the exception if there is one instead.
+    decltype(auto) value() & {
+        check();
+        if constexpr (std::is_reference_v<T>) {
+            return static_cast<T>(*value_);
+        } else if constexpr (!std::is_void_v<T>) {
+            return static_cast<T&>(value_);
+        }
+    }
+    T value() && {
+        check();
+        if constexpr (std::is_reference_v<T>) {
+            return static_cast<T>(*value_);
+        } else if constexpr (!std::is_void_v<T>) {
+            return std::move(value_);
+        }
+    }
+
+    /// The exception, or null if there is a value.
+    std::exception_ptr error() const& noexcept { return state_ == state::error ? error_ : nullptr; }
+    std::exception_ptr error() && noexcept { return state_ == state::error ? std::move(error_) : nullptr; }
+
+    template <class... Args>
+    void emplace(Args&&... args) {
+        assert(state_ == state::empty);
+        std::construct_at(std::addressof(value_), std::forward<Args>(args)...);
+        state_ = state::value;
+    }
+    void fail(std::exception_ptr error) noexcept {
+        reset();
+        std::construct_at(std::addressof(error_), std::move(error));
+        state_ = state::error;
+    }
+
+private:
+    enum class state : unsigned char { empty, value, error };
+
+    void check() const {
+        assert(state_ != state::empty);
+        if (state_ == state::error) std::rethrow_exception(error_);
+    }
+    void reset() noexcept {
+        if (state_ == state::value) std::destroy_at(std::addressof(value_));
+        if (state_ == state::error) std::destroy_at(std::addressof(error_));
+        state_ = state::empty;
+    }
+    void take(result&& other) {
+        if (other.state_ == state::value) std::construct_at(std::addressof(value_), std::move(other.value_));
+        if (other.state_ == state::error) std::construct_at(std::addressof(error_), std::move(other.error_));
+        state_ = other.state_;
+    }
+
+    union {
+        stored value_;
+        std::exception_ptr error_;
+    };
+    state state_ = state::empty;
+};
+
+}  // namespace sincpro

@@ -1,0 +1,303 @@
+#pragma once
+
+#include "awaitable.hpp"
+#include "cancellation.hpp"
+#include "foreign_await.hpp"
+#include "frame_pool.hpp"
+#include "result.hpp"
+
+#include <concepts>
+#include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+
+namespace sincpro {
+
+template <class T>
+class task;
+
+namespace detail {
+
+template <class T>
+class outermost;
+
+template <class T>
+inline constexpr bool is_task = false;
+template <class T>
+inline constexpr bool is_task<task<T>> = true;
+
+/// What `co_await` gives after a static_assert has said what is wrong, so that nothing else is said.
+struct misused {
+    struct anything {
+        template <class T>
+        operator T&&() const;
+    };
+    bool await_ready() const;
+    void await_suspend(std::coroutine_handle<>) const;
+    anything await_resume() const;
+};
+
+/// The await of a child task, in the frame of its awaiter: owns the child's frame.
+struct promise_base::awaiting {
+    awaiting(std::coroutine_handle<> f, promise_base* c) noexcept : frame(f), child(c) {
+        if (frame == nullptr) throw_empty();
+    }
+    awaiting(const awaiting&) = delete;
+    awaiting& operator=(const awaiting&) = delete;
+    ~awaiting() {
+        if (frame) destroy(frame, *child);
+    }
+
+    [[noreturn]] static void throw_empty() {
+        throw std::logic_error("sincpro: this task was awaited or moved from before; a task can be awaited once");
+    }
+
+    /// Destroys a task's frame, and before it those of the tasks that it is suspended in, from the innermost out.
+    static void destroy(std::coroutine_handle<> outermost, promise_base& p) noexcept {
+        promise_base* inner = &p;
+        while (inner->awaits != nullptr) inner = inner->awaits->child;
+        while (inner != &p) {
+            promise_base* const outer = const_cast<promise_base*>(inner->awaiter);
+            std::exchange(outer->awaits->frame, nullptr).destroy();
+            inner = outer;
+        }
+        outermost.destroy();
+    }
+
+    std::coroutine_handle<> frame;
+    promise_base* child;
+};
+
+template <class T>
+struct task_promise;
+
+struct final_awaiter {
+    bool await_ready() const noexcept { return false; }
+    template <class T>
+    void await_suspend(std::coroutine_handle<task_promise<T>> h) const noexcept {
+        promise_base& p = h.promise();
+        switch (p.owned_by) {
+            case promise_base::owner::task:  // no continuation: its awaiter started it and has not been suspended
+                if (p.continuation) current().innermost->next = p.continuation;
+                break;
+            case promise_base::owner::job: p.in->done = true; break;
+            case promise_base::owner::foreign:  // pairs with foreign_awaiter::await_suspend
+                if (p.passed.exchange(true, std::memory_order_acq_rel)) current().innermost->next = p.continuation;
+                break;
+        }
+    }
+    void await_resume() const noexcept {}
+};
+
+/// Awaits a task in a task. The child starts inside the awaiter's own call, and if it does not suspend neither does the
+/// awaiter: that takes a third of the time. Every 32nd level goes through the trampoline, which bounds the stack.
+template <class T>
+class child_awaiter : promise_base::awaiting {
+public:
+    child_awaiter(std::coroutine_handle<task_promise<T>> h, promise_base& parent)
+        : awaiting(h, h ? std::addressof(h.promise()) : nullptr), parent_(parent) {}
+
+    bool await_ready() {
+        child->in = parent_.in;
+        child->awaiter = &parent_;
+        child->depth = parent_.depth + 1;
+        if (child->depth % 32 == 0) return false;
+        frame.resume();
+        return frame.done();
+    }
+    void await_suspend(std::coroutine_handle<> h) noexcept {
+        child->continuation = h;
+        parent_.awaits = this;
+        if (child->depth % 32 == 0) current().innermost->next = frame;
+    }
+    T await_resume() {
+        parent_.awaits = nullptr;
+        return std::move(static_cast<task_promise<T>*>(child)->outcome).value();
+    }
+
+private:
+    promise_base& parent_;
+};
+
+/// Awaits a task in another library's coroutine, which may itself run in a task or outside of any worker.
+template <class T>
+class foreign_awaiter : promise_base::awaiting {
+public:
+    explicit foreign_awaiter(std::coroutine_handle<task_promise<T>> h)
+        : awaiting(h, h ? std::addressof(h.promise()) : nullptr) {}
+
+    bool await_ready() const noexcept { return false; }
+    SINCPRO_DETAIL_NOINLINE bool await_suspend(std::coroutine_handle<> h) {
+        promise_base& p = *child;
+        p.in = current().running;
+        p.owned_by = promise_base::owner::foreign;
+        p.continuation = h;
+        trampoline().run(frame);
+        return !p.passed.exchange(true, std::memory_order_acq_rel);  // pairs with final_awaiter
+    }
+    T await_resume() { return std::move(static_cast<task_promise<T>*>(child)->outcome).value(); }
+};
+
+template <class T>
+struct task_promise_base : promise_base {
+    static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
+    static void operator delete(void* p, std::size_t size) noexcept { frame_pool::deallocate(p, size); }
+
+    std::suspend_always initial_suspend() const noexcept { return {}; }
+    final_awaiter final_suspend() const noexcept { return {}; }
+    void unhandled_exception() noexcept { outcome.fail(std::current_exception()); }
+
+    template <class U>
+    child_awaiter<U> await_transform(task<U>&& child, const char* file = __builtin_FILE(),
+                                     unsigned line = __builtin_LINE(), const char* function = __builtin_FUNCTION()) {
+        at = {file, line, function};
+        return child_awaiter<U>(std::exchange(child.frame_, nullptr), *this);
+    }
+    template <class A>
+    decltype(auto) await_transform(A&& a, const char* file = __builtin_FILE(), unsigned line = __builtin_LINE(),
+                                   const char* function = __builtin_FUNCTION()) {
+        at = {file, line, function};
+        using type = std::remove_cvref_t<A>;
+        if constexpr (is_task<type>) {
+            static_assert(!is_task<type>, "a task can be awaited once: write co_await std::move(task)");
+            return misused();
+        } else if constexpr (awaitable_factory<A>) {
+            static_assert(!awaitable_factory<A>, "this is a callable: await what it returns, write co_await f()");
+            return misused();
+        } else if constexpr (!awaitable<A>) {
+            static_assert(awaitable<A>, "this cannot be awaited. A blocking function? await to_thread(f) in a task");
+            return misused();
+        } else if constexpr (std::is_base_of_v<operation, std::remove_cvref_t<awaiter_t<A>>>) {
+            return get_awaiter(std::forward<A>(a));
+        } else {
+            return foreign_await<A>(std::forward<A>(a));
+        }
+    }
+
+    result<T> outcome;
+};
+
+template <class T>
+struct task_promise : task_promise_base<T> {
+    task<T> get_return_object() noexcept;
+
+    template <class U = T>
+        requires std::constructible_from<stored_t<T>, U>
+    void return_value(U&& value) {
+        this->outcome.emplace(std::forward<U>(value));
+    }
+};
+
+template <class T>
+struct task_promise<T&> : task_promise_base<T&> {
+    task<T&> get_return_object() noexcept;
+    void return_value(T& value) { this->outcome.emplace(std::addressof(value)); }
+};
+
+template <>
+struct task_promise<void> : task_promise_base<void> {
+    task<void> get_return_object() noexcept;
+    void return_void() { outcome.emplace(); }
+};
+
+}  // namespace detail
+
+/// A coroutine that yields a T: void, a reference or any type that can be moved. (cppcoro::task, asyncio.coroutine)
+///
+/// Lazy: it runs when it is awaited, once, or handed to a worker, and then on that worker's thread only: after awaiting
+/// something that resumes elsewhere it is back there. Its frame keeps its parameters, by reference where they are declared
+/// so. Destroying it destroys the frame, which must not be running.
+template <class T = void>
+class [[nodiscard]] task {
+public:
+    using promise_type = detail::task_promise<T>;
+
+    task(task&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
+    task& operator=(task&& other) noexcept {
+        if (this != &other) {
+            reset();
+            frame_ = std::exchange(other.frame_, nullptr);
+        }
+        return *this;
+    }
+    ~task() { reset(); }
+
+    auto operator co_await() && { return detail::foreign_awaiter<T>(std::exchange(frame_, nullptr)); }
+
+private:
+    friend promise_type;
+    template <class>
+    friend struct detail::task_promise_base;
+    template <class>
+    friend class detail::outermost;
+
+    explicit task(std::coroutine_handle<promise_type> frame) noexcept : frame_(frame) {}
+    void reset() noexcept {
+        if (const auto frame = std::exchange(frame_, nullptr)) {
+            detail::promise_base::awaiting::destroy(frame, frame.promise());
+        }
+    }
+
+    std::coroutine_handle<promise_type> frame_;
+};
+
+namespace detail {
+
+template <class T>
+task<T> task_promise<T>::get_return_object() noexcept {
+    return task<T>(std::coroutine_handle<task_promise>::from_promise(*this));
+}
+template <class T>
+task<T&> task_promise<T&>::get_return_object() noexcept {
+    return task<T&>(std::coroutine_handle<task_promise>::from_promise(*this));
+}
+inline task<void> task_promise<void>::get_return_object() noexcept {
+    return task<void>(std::coroutine_handle<task_promise>::from_promise(*this));
+}
+
+/// Owns the outermost task of a job.
+template <class T>
+class outermost {
+public:
+    explicit outermost(task<T> t) : frame_(std::exchange(t.frame_, nullptr)) {
+        if (!frame_) promise_base::awaiting::throw_empty();
+    }
+    outermost(outermost&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
+    outermost& operator=(outermost&&) = delete;
+    ~outermost() { destroy(); }
+
+    std::coroutine_handle<> begin(job& in, unsigned depth = 0) noexcept {
+        promise_base& p = frame_.promise();
+        p.in = &in;
+        p.owned_by = promise_base::owner::job;
+        p.depth = depth;
+        return frame_;
+    }
+    /// What it ended with; the frame is destroyed first.
+    result<T> finish() noexcept {
+        result<T> outcome;
+        try {
+            outcome = std::move(frame_.promise().outcome);
+        } catch (...) {
+            outcome.fail(std::current_exception());
+        }
+        destroy();
+        return outcome;
+    }
+    void destroy() noexcept {
+        if (const auto frame = std::exchange(frame_, nullptr)) promise_base::awaiting::destroy(frame, frame.promise());
+    }
+
+private:
+    std::coroutine_handle<task_promise<T>> frame_;
+};
+
+}  // namespace detail
+
+static_assert(awaitable<task<int>> && awaitable<task<>>);
+
+}  // namespace sincpro

@@ -1,0 +1,126 @@
+#pragma once
+
+#include "worker_loop.hpp"
+
+#include <chrono>
+#include <exception>
+#include <future>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+namespace sincpro {
+
+class worker;
+
+namespace detail {
+
+/// What would wait for a worker on a worker's thread is an error: the one that is waited for might be waiting, too.
+inline void check_may_block(const char* what) {
+    if (current().loop == nullptr) return;
+    throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur), what);
+}
+
+}  // namespace detail
+
+/// The future of a task that submit_async_task started: a std::future that can also cancel.
+///
+/// Dropping it lets the task go on by itself; what that throws then goes to worker_options::on_unobserved_exception. On a
+/// worker's thread get() and wait() throw std::system_error(resource_deadlock_would_occur) unless it is ready: co_await the
+/// task itself there.
+template <class R>
+class task_future : public std::future<R> {
+    using base = std::future<R>;
+
+public:
+    task_future() noexcept = default;
+    task_future(task_future&&) noexcept = default;
+    task_future& operator=(task_future&& other) noexcept {
+        if (this != &other) {
+            drop();
+            base::operator=(std::move(other));
+            call_ = std::move(other.call_);
+        }
+        return *this;
+    }
+    ~task_future() { drop(); }
+
+    /// Cancels the task, which then ends with operation_cancelled. Any thread, any number of times; nothing happens if the
+    /// task has ended.
+    void cancel() const noexcept {
+        if (call_) call_->request_cancel();
+    }
+
+    R get() {
+        check();
+        return base::get();
+    }
+    void wait() const {
+        check();
+        base::wait();
+    }
+    template <class Rep, class Period>
+    std::future_status wait_for(std::chrono::duration<Rep, Period> d) const {
+        // libstdc++ overflows on what is huge, and returns at once.
+        return wait_until(detail::deadline_after(detail::saturate(d)));
+    }
+    template <class Clock, class Duration>
+    std::future_status wait_until(std::chrono::time_point<Clock, Duration> t) const {
+        if (ready()) return std::future_status::ready;
+        check();
+        if constexpr (std::is_same_v<Clock, detail::clock>) {
+            const detail::clock::time_point until = detail::saturate(t);
+            if (until != detail::clock::time_point::max()) return base::wait_until(until);
+            base::wait();
+            return std::future_status::ready;
+        } else {
+            return base::wait_until(t);
+        }
+    }
+
+private:
+    friend worker;
+    task_future(base f, detail::counted_ptr<detail::call_state> c) noexcept : base(std::move(f)), call_(std::move(c)) {}
+
+    bool ready() const { return call_ && call_->published.load(std::memory_order_acquire); }
+    void check() const {
+        if (!ready()) {
+            detail::check_may_block(
+                "sincpro: task_future::get() and wait() would block a worker's thread; co_await the task instead");
+        }
+    }
+
+    void drop() noexcept {
+        const detail::counted_ptr<detail::call_state> call = std::move(call_);
+        // Pairs with root::set_exception: the second of the two sees to an exception that nobody gets.
+        if (!call || !base::valid() || !call->fate_shared.exchange(true, std::memory_order_acq_rel)) return;
+        try {
+            base::get();
+        } catch (...) {
+            report(*call, std::current_exception());
+        }
+    }
+    static void report(detail::call_state& call, std::exception_ptr error) noexcept;
+
+    detail::counted_ptr<detail::call_state> call_;
+};
+
+template <class R>
+void task_future<R>::report(detail::call_state& call, std::exception_ptr error) noexcept {
+    struct unobserved : detail::work {
+        unobserved(detail::counted_ptr<detail::executor> l, std::exception_ptr e) noexcept
+            : work(&unobserved::arrive), loop(std::move(l)), error(std::move(e)) {}
+        static void arrive(detail::work& w) noexcept {
+            const std::unique_ptr<unobserved> self(static_cast<unobserved*>(&w));
+            static_cast<detail::worker_loop&>(*self->loop).report_unobserved(self->error);
+        }
+        detail::counted_ptr<detail::executor> loop;
+        std::exception_ptr error;
+    };
+    auto* const node = new (std::nothrow) unobserved(call.loop, error);
+    if (node != nullptr && call.loop->post(*node)) return;
+    delete node;
+    static_cast<detail::worker_loop&>(*call.loop).report_unobserved(error);
+}
+
+}  // namespace sincpro

@@ -1,0 +1,249 @@
+#pragma once
+
+#include "closure.hpp"
+#include "event_loop.hpp"
+#include "result.hpp"
+#include "thread_setup.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace sincpro {
+
+namespace detail {
+
+/// A function that a helper thread runs.
+class thread_function {
+public:
+    virtual ~thread_function() = default;
+    virtual void call() noexcept = 0;
+    std::shared_ptr<thread_function> next;
+};
+
+/// Threads for functions that block: one for each that runs, an idle one if there is any. They end after a second of
+/// idleness, or when the loop ends.
+class helper_threads final : public loop_service {
+public:
+    explicit helper_threads(const executor& of) : state_(std::make_shared<state>(of)) {}
+
+    /// Throws std::system_error if a thread is needed and the system has none.
+    void run(std::shared_ptr<thread_function> f) {
+        const std::lock_guard lock(state_->mutex);
+        if (state_->idle > state_->queued) {
+            std::shared_ptr<thread_function>& end = state_->last != nullptr ? state_->last->next : state_->first;
+            state_->last = f.get();
+            end = std::move(f);
+            ++state_->queued;
+            state_->changed.notify_all();
+            return;
+        }
+        auto self = std::make_unique<helper>();
+        helper& h = *self;
+        // Under the lock, so the thread finds its own std::thread there when it ends.
+        h.thread = start_thread([s = state_, self = std::move(self), f = std::move(f)]() mutable {
+            main(*s, std::move(self), std::move(f));
+        });
+        ++state_->threads;
+    }
+
+    void stop(clock::time_point until) noexcept override {
+        std::unique_lock lock(state_->mutex);
+        state_->stopping = true;
+        state_->changed.notify_all();
+        const auto none_left = [this] { return state_->threads == 0; };
+        if (until == clock::time_point::max()) {
+            state_->changed.wait(lock, none_left);
+        } else {
+            state_->changed.wait_until(lock, until, none_left);
+        }
+        state_->left = true;
+        std::thread last = std::move(state_->ended);
+        lock.unlock();
+        if (last.joinable()) last.join();
+    }
+
+private:
+    struct helper {
+        std::thread thread;
+    };
+    struct state {
+        explicit state(const executor& e) : of(e) {}
+        const executor& of;  // only its address counts
+        std::mutex mutex;
+        std::condition_variable changed;
+        std::shared_ptr<thread_function> first;
+        thread_function* last = nullptr;
+        std::size_t queued = 0, idle = 0, threads = 0;
+        bool stopping = false, left = false;
+        std::thread ended;  // the thread that ended last: the next one joins it
+    };
+
+    static void main(state& s, std::unique_ptr<helper> self, std::shared_ptr<thread_function> f) noexcept {
+        name_this_thread("async-helper");
+        current().helps = &s.of;
+        while (f != nullptr) {
+            std::exchange(f, nullptr)->call();
+            f = next(s);
+        }
+        std::unique_lock lock(s.mutex);
+        std::thread before = s.left ? std::move(self->thread) : std::exchange(s.ended, std::move(self->thread));
+        if (s.left) before.detach();
+        --s.threads;
+        s.changed.notify_all();
+        lock.unlock();
+        if (before.joinable()) before.join();
+    }
+    static std::shared_ptr<thread_function> next(state& s) noexcept {
+        std::unique_lock lock(s.mutex);
+        ++s.idle;
+        s.changed.wait_for(lock, std::chrono::seconds(1), [&] { return s.queued != 0 || s.stopping; });
+        --s.idle;
+        if (s.queued == 0) return nullptr;
+        --s.queued;
+        std::shared_ptr<thread_function> f = std::move(s.first);
+        s.first = std::move(f->next);
+        if (s.first == nullptr) s.last = nullptr;
+        return f;
+    }
+
+    std::shared_ptr<state> state_;
+};
+
+/// What a task that awaits a function and the thread that runs it share.
+template <class F, class... Args>
+class awaited_function final : public thread_function {
+    using returned = std::invoke_result_t<F, Args...>;
+
+public:
+    using value = std::conditional_t<std::is_lvalue_reference_v<returned>, returned, std::remove_cvref_t<returned>>;
+
+    template <class... A>
+    explicit awaited_function(operation& o, executor& e, A&&... a) : waiter_(o), executor_(e), call_(std::in_place, std::forward<A>(a)...) {}
+
+    void call() noexcept override {
+        thread_state& thread = current();
+        thread.function_cancelled = &cancelled_;
+        try {
+            if constexpr (std::is_void_v<value>) {
+                std::apply([](auto&&... a) { std::invoke(std::move(a)...); }, *call_);
+                outcome.emplace();
+            } else if constexpr (std::is_reference_v<value>) {
+                std::apply([this](auto&... a) { outcome.emplace(std::addressof(std::invoke(std::move(a)...))); }, *call_);
+            } else {
+                std::apply([this](auto&... a) { outcome.emplace(std::invoke(std::move(a)...)); }, *call_);
+            }
+        } catch (...) {
+            outcome.fail(std::current_exception());
+        }
+        call_.reset();  // it may refer to what the task owns
+        thread.function_cancelled = nullptr;
+        if (!passed_.exchange(true, std::memory_order_acq_rel)) executor_.post(waiter_);  // pairs with abandon()
+    }
+
+    void request_stop() noexcept { cancelled_.store(true, std::memory_order_release); }
+    /// True if the task may go on without it.
+    bool abandon() noexcept { return !passed_.exchange(true, std::memory_order_acq_rel); }
+
+    result<value> outcome;
+
+private:
+    operation& waiter_;
+    executor& executor_;
+    std::atomic<bool> cancelled_{false};
+    std::atomic<bool> passed_{false};  // by one of {the function has returned, the task has gone on}
+    std::optional<std::tuple<F, Args...>> call_;
+};
+
+template <bool Abandon, class F, class... Args>
+class to_thread_operation final : public operation {
+    using function = awaited_function<F, Args...>;
+
+public:
+    template <class... A>
+    explicit to_thread_operation(std::in_place_t, A&&... a) : call_(std::forward<A>(a)...) {}
+    to_thread_operation(to_thread_operation&& other) : operation(other), call_(std::move(other.call_)) {}
+    to_thread_operation(const to_thread_operation& other) : operation(other), call_(other.call_) {}
+    ~to_thread_operation() {
+        if (linked_ && function_ != nullptr) function_->abandon();
+    }
+
+    bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    void await_suspend(std::coroutine_handle<Promise> h) {
+        if (!begin(h)) return;
+        try {
+            event_loop& loop = event_loop::of(*job_);
+            if (loop.service == nullptr) loop.service = std::make_unique<helper_threads>(loop);
+            function_ = std::apply(
+                [&](auto&... a) { return std::make_shared<function>(*this, loop, std::move(a)...); }, call_);
+            static_cast<helper_threads&>(*loop.service).run(function_);
+        } catch (...) {
+            unlink();
+            throw;
+        }
+    }
+    typename function::value await_resume() {
+        throw_if_cancelled();
+        if (late_ && function_->outcome) throw operation_cancelled();
+        return std::move(function_->outcome).value();
+    }
+
+    void cancel(cancel_list&) noexcept override {
+        late_ = true;
+        function_->request_stop();
+        if (Abandon && function_->abandon()) complete_cancelled();
+    }
+
+private:
+    std::tuple<F, Args...> call_;
+    std::shared_ptr<function> function_;
+    bool late_ = false;  // cancelled before the function had returned
+};
+
+}  // namespace detail
+
+struct abandon_on_cancel_t {
+    explicit abandon_on_cancel_t() = default;
+};
+inline constexpr abandon_on_cancel_t abandon_on_cancel{};
+
+/// Runs the blocking `f(args...)` on a helper thread, and goes on with its result on the worker thread. `f` and `args` are
+/// copied or moved, as by std::thread, and destroyed when `f` has returned. (asyncio.to_thread)
+///
+/// A cancelled task waits until `f` has returned, which sees the request by cancellation_requested(), so `f` may use what
+/// the task owns; then the task goes on with operation_cancelled, or with what `f` threw. `f` may call run_async_task.
+/// Every function that runs has a thread of its own: bound their number with a semaphore. Throws std::system_error if the
+/// system has no more threads.
+template <class F, class... Args>
+[[nodiscard]] auto to_thread(F&& f, Args&&... args) {
+    detail::check_closure<F>();
+    static_assert(std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
+                  "to_thread(f, args...): f cannot be called with these arguments");
+    return detail::to_thread_operation<false, std::decay_t<F>, std::decay_t<Args>...>(
+        std::in_place, std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+/// The same, but a cancelled task goes on at once. `f` then finishes by itself, owns all that it uses, and what it returns
+/// or throws is dropped.
+template <class F, class... Args>
+[[nodiscard]] auto to_thread(abandon_on_cancel_t, F&& f, Args&&... args) {
+    detail::check_closure<F>();
+    static_assert(std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
+                  "to_thread(abandon_on_cancel, f, args...): f cannot be called with these arguments");
+    return detail::to_thread_operation<true, std::decay_t<F>, std::decay_t<Args>...>(
+        std::in_place, std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+}  // namespace sincpro

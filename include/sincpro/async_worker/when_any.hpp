@@ -1,0 +1,95 @@
+#pragma once
+
+#include "child_job.hpp"
+
+#include <cstddef>
+#include <stdexcept>
+#include <tuple>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace sincpro {
+
+namespace detail {
+
+/// What both forms of when_any have in common.
+class when_any_operation : public structured_operation {
+protected:
+    child_job* first_ = nullptr;
+
+private:
+    void child_finished(child_job& c) noexcept final {
+        if (first_ != nullptr) return;
+        first_ = &c;
+        stop_children();
+    }
+};
+
+template <class... T>
+class when_any_variant final : public when_any_operation {
+public:
+    explicit when_any_variant(task<T>... tasks) : children_(std::move(tasks)...) {}
+
+    std::variant<element_t<T>...> await_resume() {
+        throw_if_cancelled();
+        return take<0>();
+    }
+
+private:
+    template <std::size_t I>
+    std::variant<element_t<T>...> take() {
+        auto& c = std::get<I>(children_.all());
+        if constexpr (I + 1 < sizeof...(T)) {
+            if (&c != first_) return take<I + 1>();
+        }
+        return std::variant<element_t<T>...>(std::in_place_index<I>, take_element(c.outcome));
+    }
+    child_job* child(std::size_t i) noexcept override { return children_[i]; }
+
+    child_tuple<T...> children_;
+};
+
+template <class T>
+class when_any_vector final : public when_any_operation {
+public:
+    explicit when_any_vector(std::vector<task<T>> tasks) {
+        if (tasks.empty()) throw std::invalid_argument("sincpro: when_any of an empty vector would never end");
+        children_.reserve(tasks.size());
+        for (task<T>& t : tasks) children_.emplace_back(std::move(t));
+    }
+
+    std::pair<std::size_t, element_t<T>> await_resume() {
+        throw_if_cancelled();
+        auto& c = static_cast<detail::child<T>&>(*first_);
+        const auto index = static_cast<std::size_t>(&c - children_.data());
+        return std::pair<std::size_t, element_t<T>>(index, take_element(c.outcome));
+    }
+
+private:
+    child_job* child(std::size_t i) noexcept override { return i < children_.size() ? &children_[i] : nullptr; }
+
+    std::vector<detail::child<T>> children_;
+};
+
+}  // namespace detail
+
+/// Runs all of `a...` at once; the first that ends, with a value or an exception, is the result. The others are cancelled,
+/// and this waits until they have ended too; what they end with is dropped. (trio: a nursery that is cancelled)
+///
+/// Gives a std::variant with one alternative for each argument, in their order; void as std::monostate.
+template <class... A>
+    requires(sizeof...(A) > 0)
+[[nodiscard]] auto when_any(A&&... a) {
+    return detail::when_any_variant<detail::task_result_t<A>...>(detail::as_task(std::forward<A>(a))...);
+}
+
+/// The same for any number of tasks of one kind: index and value of the first. Throws std::invalid_argument for none.
+template <class T>
+[[nodiscard]] auto when_any(std::vector<task<T>> tasks) {
+    return detail::when_any_vector<T>(std::move(tasks));
+}
+
+static_assert(awaitable<detail::when_any_variant<int, void>> && awaitable<detail::when_any_vector<int>>);
+
+}  // namespace sincpro

@@ -1,0 +1,385 @@
+#pragma once
+
+#include "as_task.hpp"
+#include "call_state.hpp"
+#include "event_loop.hpp"
+#include "frame_pool.hpp"
+#include "thread_setup.hpp"
+#include "trace.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace sincpro {
+
+/// How a worker behaves. An aggregate: `worker w({.name = "db"})`.
+struct worker_options {
+    /// Of the thread, as debuggers and `top` show it (Linux: the first 15 characters).
+    std::string name = "async-worker";
+    /// How long run() waits after its timeout for the cancelled task to end; `max()`: for ever.
+    std::chrono::milliseconds cancel_grace{100};
+    /// How long shutdown() waits for the cancelled tasks to end, and for functions of to_thread.
+    std::chrono::milliseconds shutdown_grace{2000};
+    /// Gets the exception of a task whose task_future was dropped, on the worker thread (if the worker has ended: on the
+    /// thread that drops). Not called for operation_cancelled. What it throws is dropped.
+    std::function<void(std::exception_ptr)> on_unobserved_exception = {};
+};
+
+namespace detail {
+
+/// A task that was handed to a worker: the outermost job. Owned by its loop, from submission until it has ended.
+class root_base : public job, public work {
+public:
+    explicit root_base(counted_ptr<call_state> c) noexcept : job(nullptr), work(&root_base::start), call(std::move(c)) {}
+    virtual ~root_base() = default;
+
+    static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
+    static void operator delete(void* p, std::size_t size) noexcept { frame_pool::deallocate(p, size); }
+
+    static bool is_root(const work& w) noexcept { return w.run == &root_base::start; }
+
+    /// Any thread, while the registry is locked or nobody else knows of this: ends the call, though the task goes on.
+    void give_up() noexcept {
+        if (call->try_claim(claim::shutdown)) set_exception(std::make_exception_ptr(worker_stopped()));
+    }
+
+    const counted_ptr<call_state> call;
+    bool started = false;
+    root_base *older = nullptr, *newer = nullptr;  // in the registry
+
+protected:
+    /// Nobody can reach it any more; true if somebody still wants what it ended with.
+    bool end() noexcept;
+
+private:
+    static void start(work& w) noexcept;
+    virtual std::coroutine_handle<> begin() noexcept = 0;
+    virtual void end_cancelled() noexcept = 0;
+    virtual void set_exception(std::exception_ptr) noexcept = 0;
+};
+
+/// The event loop of a worker, its thread, and the registry of the tasks that it has to end. Counted by the worker, the
+/// thread and the calls, so that nothing which a stuck thread still touches is freed.
+class worker_loop final : public event_loop {
+public:
+    /// Throws std::system_error if there are no descriptors or threads left.
+    static counted_ptr<worker_loop> start(const worker_options& options) {
+        counted_ptr<worker_loop> loop(new worker_loop(options));
+        loop->open_poller();
+        loop->thread_ = start_thread([loop] { loop->main(); });
+        return loop;
+    }
+
+    void hold() noexcept override { references_.fetch_add(1, std::memory_order_relaxed); }
+    void drop() noexcept override {
+        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    }
+
+    /// Hands a task over. False, and it stays the caller's, if the loop has ended.
+    bool submit(root_base& r) noexcept {
+        r.loop = this;
+        hold();
+        r.call->loop = counted_ptr<executor>(this);
+        if (current().loop == this) taken(&r);
+        if (!post(r)) return false;
+        // Pairs with the store in stop(): either that sees this task at the door, or this sees that nobody will come.
+        if (left_.load(std::memory_order_seq_cst)) give_up_all();
+        return true;
+    }
+
+    /// Cancels all tasks and waits until they have ended, until `until`; then leaves the thread to itself.
+    void stop(clock::time_point until) noexcept {
+        begin_stop(until);
+        std::unique_lock lock(thread_mutex_);
+        const auto has_ended = [this] { return ended_; };
+        if (until == clock::time_point::max()) {
+            thread_ended_.wait(lock, has_ended);
+        } else {
+            thread_ended_.wait_until(lock, until, has_ended);
+        }
+        std::thread thread = std::move(thread_);
+        const bool ended = ended_;
+        lock.unlock();
+        if (!ended) {
+            left_.store(true, std::memory_order_seq_cst);
+            give_up_all();
+        }
+        if (!thread.joinable()) return;  // somebody else stops it too
+        ended ? thread.join() : thread.detach();
+    }
+
+    /// The same from its own thread: does not wait.
+    void stop_later(clock::time_point until) noexcept {
+        begin_stop(until);
+        const std::lock_guard lock(thread_mutex_);
+        if (thread_.joinable()) thread_.detach();
+    }
+
+    /// Ends the calls of those who are blocked in run(), or of all. Any thread; the tasks go on.
+    void give_up_all(bool blocked_only = false) noexcept {
+        work* stolen = door().steal();
+        for (work* w = stolen; w != nullptr; w = w->next) {
+            if (root_base::is_root(*w)) give_up(static_cast<root_base&>(*w), blocked_only);
+        }
+        while (stolen != nullptr) post(*std::exchange(stolen, stolen->next));  // its own thread destroys them
+        const std::lock_guard lock(registry_);
+        for (root_base* r = newest_; r != nullptr; r = r->older) give_up(*r, blocked_only);
+    }
+
+    /// The process ends, on another thread than the main one: what blocks that must not return any more, it would throw.
+    void keep_main_thread_blocked() noexcept { main_thread_stays_.store(true, std::memory_order_release); }
+
+    /// In the child of a fork, where the thread does not exist.
+    void forget_after_fork() noexcept {
+        abandon_poller();
+        give_up_all();
+    }
+    void lock_for_fork() { registry_.lock(); }
+    void unlock_after_fork() { registry_.unlock(); }
+
+    void report_unobserved(const std::exception_ptr& error) noexcept {
+        try {
+            std::rethrow_exception(error);
+        } catch (const operation_cancelled&) {
+            // somebody wanted that
+        } catch (...) {
+            try {
+                if (options.on_unobserved_exception) options.on_unobserved_exception(error);
+            } catch (...) {  // NOLINT(bugprone-empty-catch): documented
+            }
+        }
+    }
+
+    /// What keeps the thread from answering, seen from the task of `own`; empty if nothing does.
+    std::string describe_busy(const call_state& own) {
+        std::string text;
+        while_held([&](job& running, const await_location& at) {
+            const bool itself = static_cast<root_base&>(*running.root).call.get() == &own;
+            text = itself ? "it runs without suspending" : "the worker thread is busy with another task";
+            if (at.line != 0) text += (itself ? ", last resumed at " : ", which last resumed at ") + to_text({&at, 1});
+        });
+        return text;
+    }
+
+    /// All tasks and where they are. Any thread.
+    std::string dump();
+
+    const worker_options options;
+
+private:
+    friend root_base;
+
+    explicit worker_loop(const worker_options& o) : options(o) {}
+    ~worker_loop() = default;
+
+    void main() noexcept {
+        name_this_thread(options.name);
+        run([this] { return stopping_ && newest_ == nullptr && door().close(); });
+        if (service != nullptr) service->stop(stop_until_);
+        service.reset();
+        release_poller();
+        const std::lock_guard lock(thread_mutex_);
+        ended_ = true;
+        thread_ended_.notify_all();
+    }
+
+    void begin_stop(clock::time_point until) noexcept {
+        if (stop_requested_.exchange(true, std::memory_order_acq_rel)) return;
+        stop_until_ = until;
+        post(stop_request_);
+    }
+    struct stop_request : work {
+        explicit stop_request(worker_loop& l) noexcept : work(&stop_request::arrive), of(l) {}
+        static void arrive(work& w) noexcept {
+            worker_loop& l = static_cast<stop_request&>(w).of;
+            l.stopping_ = true;
+            cancel_list all;
+            for (root_base* r = l.newest_; r != nullptr; r = r->older) all.add(*r);
+            all.run();
+        }
+        worker_loop& of;
+    };
+
+    void give_up(root_base& r, bool blocked_only) noexcept {
+        if (blocked_only && !r.call->blocks_caller) return;
+        if (may_return(*r.call)) r.give_up();
+    }
+    bool may_return(const call_state& c) const noexcept {
+        return !c.blocks_main_thread || !main_thread_stays_.load(std::memory_order_acquire);
+    }
+    std::string describe(const job* running, const await_location& at);
+
+    void taken(work* first) noexcept override {
+        const std::lock_guard lock(registry_);
+        for (work* w = first; w != nullptr; w = w->next) {
+            if (!root_base::is_root(*w)) continue;
+            auto& r = static_cast<root_base&>(*w);
+            r.older = newest_;
+            if (newest_ != nullptr) newest_->newer = &r;
+            newest_ = &r;
+        }
+    }
+    void forget(root_base& r) noexcept {
+        const std::lock_guard lock(registry_);
+        (r.newer != nullptr ? r.newer->older : newest_) = r.older;
+        if (r.older != nullptr) r.older->newer = r.newer;
+    }
+
+    std::atomic<unsigned> references_{1};
+    std::atomic<bool> stop_requested_{false};
+    std::atomic<bool> left_{false};  // by stop(), which nobody will do for what comes later
+    std::atomic<bool> main_thread_stays_{false};
+    clock::time_point stop_until_{};
+    stop_request stop_request_{*this};
+    bool stopping_ = false;  // loop thread
+
+    // Tasks that came through the door and have not ended, begun or not. Changed by the loop's thread under the lock, so
+    // that thread reads without.
+    std::mutex registry_;
+    root_base* newest_ = nullptr;
+
+    std::mutex thread_mutex_;
+    std::condition_variable thread_ended_;
+    std::thread thread_;
+    bool ended_ = false;
+};
+
+inline void root_base::start(work& w) noexcept {
+    auto& self = static_cast<root_base&>(w);
+    auto& loop = static_cast<worker_loop&>(*self.loop);
+    self.started = true;
+    self.call->root = &self;
+    if (loop.stopping_ || self.call->cancel_requested.load(std::memory_order_acquire)) {
+        self.end_cancelled();
+    } else {
+        loop.resume(self, self.begin(), {});
+    }
+}
+
+inline bool root_base::end() noexcept {
+    auto& on = static_cast<worker_loop&>(*loop);
+    const bool wanted = call->try_claim(claim::result) || call->claimed_by.load(std::memory_order_acquire) == claim::deadline;
+    call->root = nullptr;
+    on.forget(*this);
+    return wanted && on.may_return(*call);
+}
+
+inline std::string worker_loop::describe(const job* running, const await_location& at) {
+    const std::lock_guard lock(registry_);
+    std::size_t count = 0;
+    root_base* oldest = nullptr;
+    for (root_base* r = newest_; r != nullptr; r = r->older, ++count) oldest = r;
+    std::string text = "worker \"" + options.name + "\": " + std::to_string(count) + (count == 1 ? " task\n" : " tasks\n");
+    std::size_t number = 0;
+    for (root_base* r = oldest; r != nullptr; r = r->newer) {
+        text += "  task " + std::to_string(++number) + ": ";
+        if (running != nullptr && running->root == r) {
+            text += "running on the worker thread, ";
+            text += at.line != 0 ? "last resumed at " + to_text({&at, 1}) : "not suspended since it was started";
+            text += '\n';
+        } else if (!r->started) {
+            text += "not started\n";
+        } else {
+            append_tree(*r, text);
+        }
+    }
+    return text;
+}
+
+inline std::string worker_loop::dump() {
+    if (current().loop == this) return describe(current().running, {});
+    struct request : work {
+        explicit request(worker_loop& l) : work(&request::answer), of(l) {}
+        static void answer(work& w) noexcept {
+            const std::unique_ptr<request> self(static_cast<request*>(&w));
+            try {
+                self->text.set_value(self->of.describe(nullptr, {}));
+            } catch (...) {
+                self->text.set_exception(std::current_exception());
+            }
+        }
+        worker_loop& of;
+        std::promise<std::string> text;
+    };
+    auto r = std::make_unique<request>(*this);
+    std::future<std::string> answer = r->text.get_future();
+    if (!post(*r)) return {};
+    r.release();
+    std::string text;
+    for (int patience = 100; answer.wait_for(std::chrono::milliseconds(patience)) != std::future_status::ready; patience = 10) {
+        if (while_held([&](job& running, const await_location& at) { text = describe(&running, at); })) {
+            return text + "  (the worker thread does not answer: the running task blocks it)\n";
+        }
+    }
+    return answer.get();
+}
+
+template <class T>
+class root final : public root_base {
+public:
+    root(task<T> t, counted_ptr<call_state> c)
+        : root_base(std::move(c)), task_(std::move(t)), promise_(std::allocator_arg, recycling_allocator<char>()) {}
+
+    std::future<T> get_future() { return promise_.get_future(); }
+
+private:
+    std::coroutine_handle<> begin() noexcept override { return task_.begin(*this); }
+
+    void finished() noexcept override { end_with(task_.finish()); }
+    void end_cancelled() noexcept override {
+        task_.destroy();
+        result<T> outcome;
+        outcome.fail(std::make_exception_ptr(operation_cancelled()));
+        end_with(std::move(outcome));
+    }
+
+    void end_with(result<T> outcome) noexcept {
+        const bool wanted = end();
+        if (wanted) {
+            publish(std::move(outcome));
+            call->published.store(true, std::memory_order_release);  // pairs with the look of the caller
+        }
+        const unseen_by_thread_sanitizer freeing;
+        delete this;
+    }
+
+    void publish(result<T> outcome) noexcept {
+        const unseen_by_thread_sanitizer last_reference_to_the_exception;
+        try {
+            if (!outcome) {
+                set_exception(std::move(outcome).error());
+            } else if constexpr (std::is_void_v<T>) {
+                promise_.set_value();
+            } else {
+                promise_.set_value(std::move(outcome).value());
+            }
+        } catch (...) {
+            set_exception(std::current_exception());
+        }
+    }
+    void set_exception(std::exception_ptr error) noexcept override {
+        if (call->fate_shared.exchange(true, std::memory_order_acq_rel)) {  // pairs with ~task_future
+            static_cast<worker_loop&>(*loop).report_unobserved(error);
+        } else {
+            promise_.set_exception(std::move(error));
+        }
+    }
+
+    outermost<T> task_;
+    std::promise<T> promise_;
+};
+
+}  // namespace detail
+
+}  // namespace sincpro
