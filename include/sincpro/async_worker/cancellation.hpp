@@ -183,7 +183,7 @@ struct promise_base {
     std::coroutine_handle<> continuation;   // set once its awaiter is suspended
     const promise_base* awaiter = nullptr;  // if that is a task
     awaiting* awaits = nullptr;             // the child task that this one is suspended in
-    await_location at;                      // its newest co_await
+    await_location at;                      // its newest co_await, if there was one
     unsigned depth = 0;
     owner owned_by = owner::task;
     std::atomic<bool> passed{false};  // by one of {foreign awaiter has suspended, task has ended}: the second resumes it
@@ -192,7 +192,7 @@ struct promise_base {
 inline void operation::resume(work& w) noexcept {
     auto& self = static_cast<operation&>(w);
     if (self.linked_) self.unlink();
-    static constexpr await_location nowhere;
+    static constexpr await_location nowhere{};
     self.job_->loop->resume(*self.job_, self.resume_, self.awaited_by_ != nullptr ? self.awaited_by_->at : nowhere);
 }
 

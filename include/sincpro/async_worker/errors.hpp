@@ -13,9 +13,9 @@ namespace sincpro {
 
 /// A `co_await` in the source of a task. The strings are the compiler's own and live for ever.
 struct await_location {
-    const char* file = "";
-    unsigned line = 0;
-    const char* function = "";
+    const char* file;
+    const char* function;
+    unsigned line;
 };
 
 /// Thrown by the operation that a cancelled task waits in, and by each later one. (asyncio.CancelledError)

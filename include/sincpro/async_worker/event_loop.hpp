@@ -208,7 +208,7 @@ private:
     std::atomic<gate> gate_{gate::open};
     std::mutex held_;
     job* running_job_ = nullptr;
-    await_location running_at_;
+    await_location running_at_{};
 };
 
 }  // namespace sincpro::detail

@@ -39,14 +39,8 @@ public:
     explicit operator bool() const noexcept { return state_ == state::value; }
 
     /// The value; rethrows the exception if there is one instead.
-    decltype(auto) value() & {
-        check();
-        if constexpr (std::is_reference_v<T>) {
-            return static_cast<T>(*value_);
-        } else if constexpr (!std::is_void_v<T>) {
-            return static_cast<T&>(value_);
-        }
-    }
+    decltype(auto) value() & { return get(*this); }
+    decltype(auto) value() const& { return get(*this); }
     T value() && {
         check();
         if constexpr (std::is_reference_v<T>) {
@@ -75,6 +69,15 @@ public:
 private:
     enum class state : unsigned char { empty, value, error };
 
+    template <class Self>
+    static decltype(auto) get(Self& self) {
+        self.check();
+        if constexpr (std::is_reference_v<T>) {
+            return static_cast<T>(*self.value_);
+        } else if constexpr (!std::is_void_v<T>) {
+            return (self.value_);
+        }
+    }
     void check() const {
         assert(state_ != state::empty);
         if (state_ == state::error) std::rethrow_exception(error_);

@@ -58,6 +58,10 @@ struct promise_base::awaiting {
 
     /// Destroys a task's frame, and before it those of the tasks that it is suspended in, from the innermost out.
     static void destroy(std::coroutine_handle<> outermost, promise_base& p) noexcept {
+        if (p.awaits != nullptr) destroy_awaited(p);
+        outermost.destroy();
+    }
+    static void destroy_awaited(promise_base& p) noexcept {
         promise_base* inner = &p;
         while (inner->awaits != nullptr) inner = inner->awaits->child;
         while (inner != &p) {
@@ -65,7 +69,6 @@ struct promise_base::awaiting {
             std::exchange(outer->awaits->frame, nullptr).destroy();
             inner = outer;
         }
-        outermost.destroy();
     }
 
     std::coroutine_handle<> frame;
@@ -154,13 +157,13 @@ struct task_promise_base : promise_base {
     template <class U>
     child_awaiter<U> await_transform(task<U>&& child, const char* file = __builtin_FILE(),
                                      unsigned line = __builtin_LINE(), const char* function = __builtin_FUNCTION()) {
-        at = {file, line, function};
+        at = {file, function, line};
         return child_awaiter<U>(std::exchange(child.frame_, nullptr), *this);
     }
     template <class A>
     decltype(auto) await_transform(A&& a, const char* file = __builtin_FILE(), unsigned line = __builtin_LINE(),
                                    const char* function = __builtin_FUNCTION()) {
-        at = {file, line, function};
+        at = {file, function, line};
         using type = std::remove_cvref_t<A>;
         if constexpr (is_task<type>) {
             static_assert(!is_task<type>, "a task can be awaited once: write co_await std::move(task)");

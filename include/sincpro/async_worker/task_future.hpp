@@ -95,7 +95,7 @@ private:
         // Pairs with root::set_exception: the second of the two sees to an exception that nobody gets.
         if (!call || !base::valid() || !call->fate_shared.exchange(true, std::memory_order_acq_rel)) return;
         try {
-            base::get();
+            static_cast<void>(base::get());
         } catch (...) {
             report(*call, std::current_exception());
         }

@@ -162,7 +162,7 @@ private:
         if (f.wait_until(grace) == std::future_status::ready ||
             f.call_->fate_shared.exchange(true, std::memory_order_acq_rel)) {
             try {
-                f.get();
+                static_cast<void>(f.get());
             } catch (const operation_cancelled&) {  // as it should
             } catch (...) {
                 std::throw_with_nested(detail::make_timeout_error(limit, true, answer(request)));

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <exception>
+#include <stdexcept>
+
+namespace support {
+
+/// What `f` throws; null if it returns. Its current_exception, so that `==` compares exception objects, not their types.
+template <class F>
+std::exception_ptr thrown_by(F&& f) {
+    try {
+        (void)f();
+    } catch (...) {
+        return std::current_exception();
+    }
+    return nullptr;
+}
+
+/// The E that `f` throws, sliced to an E. Anything else that it throws goes through.
+template <class E, class F>
+E thrown(F&& f) {
+    try {
+        (void)f();
+    } catch (const E& error) {
+        return error;
+    }
+    throw std::logic_error("nothing was thrown");
+}
+
+}  // namespace support

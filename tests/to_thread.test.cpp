@@ -1,0 +1,601 @@
+#include <sincpro/async_worker/to_thread.hpp>
+
+#include <sincpro/async_worker.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <latch>
+#include <memory>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#if defined(__linux__)
+#include <sys/resource.h>
+
+#include <filesystem>
+#include <fstream>
+#endif
+
+#include "support/catch.hpp"
+#include "support/counted.hpp"
+#include "support/events.hpp"
+#include "support/threads.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using sincpro::abandon_on_cancel;
+using sincpro::cancellation_requested;
+using sincpro::operation_cancelled;
+using sincpro::run_async_task;
+using sincpro::sleep_for;
+using sincpro::submit_async_task;
+using sincpro::task;
+using sincpro::to_thread;
+using sincpro::worker;
+using sincpro::worker_stopped;
+using sincpro::yield;
+using support::arrivals;
+using support::counted;
+using support::gate;
+using support::lifetimes;
+using support::opens_at_exit;
+using support::this_thread_number;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TESTED_UNDER_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define TESTED_UNDER_SANITIZER 1
+#endif
+#endif
+
+struct without_default {
+    explicit without_default(int v) : value(v) {}
+    int value;
+};
+
+int twice(int n) {
+    return 2 * n;
+}
+
+int fails(const char* text) {
+    throw std::runtime_error(text);
+}
+
+/// Runs until its task is cancelled; a defect makes it give up, so that the test can say so.
+bool wait_for_cancellation() {
+    const auto give_up = std::chrono::steady_clock::now() + support::patience;
+    while (!cancellation_requested()) {
+        if (std::chrono::steady_clock::now() > give_up) {
+            return false;
+        }
+        std::this_thread::yield();
+    }
+    return true;
+}
+
+static_assert(std::is_same_v<decltype(run_async_task(to_thread(twice, 1))), int>);
+
+}  // namespace
+
+TEST_CASE("to_thread gives what the function returns") {
+    struct functions {
+        static int& reference(std::reference_wrapper<int> to) { return to; }
+        static std::unique_ptr<int> move_only(int n) { return std::make_unique<int>(n); }
+        static without_default odd(int n) { return without_default(n); }
+        static void nothing() {}
+        int member(int n) const { return base + n; }
+        int base = 40;
+    };
+    CHECK(run_async_task(to_thread(twice, 21)) == 42);
+    CHECK(run_async_task(to_thread(&twice, 21)) == 42);
+    int there = 1;
+    CHECK(&run_async_task(to_thread(functions::reference, std::ref(there))) == &there);
+    CHECK(*run_async_task(to_thread(functions::move_only, 2)) == 2);
+    CHECK(run_async_task(to_thread(functions::odd, 3)).value == 3);
+    run_async_task(to_thread(functions::nothing));
+    CHECK(run_async_task(to_thread(&functions::member, functions(), 2)) == 42);
+    CHECK(run_async_task(to_thread([] { return 5; })) == 5);
+    CHECK(run_async_task([]() -> task<int> { co_return 1 + co_await to_thread(twice, 2); }) == 5);
+}
+
+TEST_CASE("an exception of the function is thrown by the co_await") {
+    CHECK_THROWS_WITH(run_async_task(to_thread(fails, "on a helper thread")), "on a helper thread");
+    const bool caught = run_async_task([]() -> task<bool> {
+        bool is_caught = false;
+        try {
+            co_await to_thread(fails, "caught");
+        } catch (const std::runtime_error&) {
+            is_caught = true;
+        }
+        co_return is_caught;
+    });
+    CHECK(caught);
+}
+
+TEST_CASE("the function and its arguments are moved to the helper, not copied, and destroyed there or before") {
+    struct functions {
+        static int take(const counted&, std::unique_ptr<int> n) { return *n; }
+    };
+    const lifetimes log;
+    CHECK(run_async_task(to_thread(functions::take, counted(log), std::make_unique<int>(5))) == 5);
+    CHECK(log.copied() == 0);
+    CHECK(log.wait_until_gone());
+
+    const counted lvalue(log);
+    CHECK(run_async_task(to_thread(functions::take, lvalue, std::make_unique<int>(6))) == 6);
+    CHECK(log.copied() == 1);
+}
+
+TEST_CASE("the function never runs on the worker thread nor on the caller's, and the task is back afterwards") {
+    const bool elsewhere = run_async_task([caller = this_thread_number()]() -> task<bool> {
+        const auto home = this_thread_number();
+        bool always = true;
+        for (int i = 0; i < 100; ++i) {
+            const auto there = co_await to_thread(this_thread_number);
+            always = always && there != home && there != caller && this_thread_number() == home;
+        }
+        co_return always;
+    });
+    CHECK(elsewhere);
+}
+
+TEST_CASE("the loop goes on while functions run") {
+    const gate release;
+    const opens_at_exit at_end(release);
+    auto blocked = submit_async_task(to_thread([release] { release.wait(); }));
+    run_async_task(sleep_for(1ms));
+    CHECK(run_async_task(to_thread(twice, 1)) == 2);
+    CHECK(blocked.wait_for(0s) == std::future_status::timeout);
+    release.open();
+    blocked.get();
+}
+
+TEST_CASE("every running function has a thread of its own") {
+    constexpr std::ptrdiff_t functions = 100;
+    std::latch all_inside(functions);
+    const auto meet = [&] { all_inside.arrive_and_wait(); };
+    const auto call = [&]() -> task<> { co_await to_thread(meet); };
+    std::vector<task<>> all;
+    for (std::ptrdiff_t i = 0; i < functions; ++i) {
+        all.push_back(call());
+    }
+    run_async_task(sincpro::when_all(std::move(all)));
+    CHECK(all_inside.try_wait());
+}
+
+TEST_CASE("idle helper threads are reused") {
+    worker w;
+    const auto threads = w.run([]() -> task<std::size_t> {
+        std::set<std::int64_t> seen;
+        for (int i = 0; i < 500; ++i) {
+            seen.insert(co_await to_thread(this_thread_number));
+        }
+        co_return seen.size();
+    });
+    CHECK(threads < 250);
+}
+
+TEST_CASE("a cancelled task waits until the function has returned, so the function may use what the task owns") {
+    const gate begun;
+    const gate go_on;
+    const opens_at_exit at_end(go_on);
+    std::string log;
+    auto future = submit_async_task([&]() -> task<> {
+        std::string local;
+        const auto function = [&] {
+            begun.open();
+            const bool seen = wait_for_cancellation();
+            go_on.wait();
+            local += seen ? "saw it" : "did not see it";
+        };
+        try {
+            co_await to_thread(function);
+            log = "completed";
+        } catch (const operation_cancelled&) {
+            log = "cancelled; function " + local;
+            throw;
+        }
+    });
+    begun.wait();
+    future.cancel();
+    run_async_task(yield());
+    CHECK(future.wait_for(0s) == std::future_status::timeout);
+    go_on.open();
+    CHECK_THROWS_AS(future.get(), operation_cancelled);
+    CHECK(log == "cancelled; function saw it");
+}
+
+TEST_CASE("with abandon_on_cancel a cancelled task goes on at once, and the function ends by itself") {
+    struct functions {
+        static void run(const counted&, const gate& begun, const gate& go_on, const gate& ended, bool& saw_it) {
+            begun.open();
+            saw_it = wait_for_cancellation();
+            go_on.wait();
+            ended.open();
+        }
+    };
+    const lifetimes log;
+    const gate begun;
+    const gate go_on;
+    const gate ended;
+    const opens_at_exit at_end(go_on);
+    bool saw_it = false;
+    auto future = submit_async_task(
+        to_thread(abandon_on_cancel, functions::run, counted(log), begun, go_on, ended, std::ref(saw_it)));
+    begun.wait();
+    future.cancel();
+    CHECK_THROWS_AS(future.get(), operation_cancelled);
+    CHECK(log.alive() > 0);
+    CHECK_FALSE(ended.is_open());
+    go_on.open();
+    ended.wait();
+    CHECK(log.wait_until_gone());
+    CHECK(saw_it);
+}
+
+TEST_CASE("with abandon_on_cancel an uncancelled task gets the result") {
+    CHECK(run_async_task(to_thread(abandon_on_cancel, twice, 21)) == 42);
+    CHECK_THROWS_WITH(run_async_task(to_thread(abandon_on_cancel, fails, "as it is")), "as it is");
+}
+
+TEST_CASE("what an abandoned function returns or throws is dropped") {
+    struct functions {
+        static counted give(lifetimes log, const gate& begun, const gate& go_on) {
+            begun.open();
+            go_on.wait();
+            return counted(log);
+        }
+        static void fail(const gate& begun, const gate& go_on, const counted&) {
+            begun.open();
+            go_on.wait();
+            throw std::runtime_error("nobody listens");
+        }
+    };
+    const lifetimes log;
+    const gate given;
+    const gate failed;
+    const gate go_on;
+    const opens_at_exit at_end(go_on);
+    auto gives = submit_async_task([&]() -> task<> {
+        const counted got = co_await to_thread(abandon_on_cancel, functions::give, log, given, go_on);
+    });
+    auto throws = submit_async_task(to_thread(abandon_on_cancel, functions::fail, failed, go_on, counted(log)));
+    given.wait();
+    failed.wait();
+    gives.cancel();
+    throws.cancel();
+    CHECK_THROWS_AS(gives.get(), operation_cancelled);
+    CHECK_THROWS_AS(throws.get(), operation_cancelled);
+    go_on.open();
+    CHECK(log.wait_until_gone());
+}
+
+TEST_CASE("cancellation_requested in a function is false until its task is cancelled") {
+    const gate begun;
+    bool at_first = true;
+    bool in_the_end = false;
+    const auto function = [&] {
+        at_first = cancellation_requested();
+        begun.open();
+        in_the_end = wait_for_cancellation();
+    };
+    auto future = submit_async_task(to_thread(function));
+    begun.wait();
+    CHECK(run_async_task(to_thread(cancellation_requested)) == false);
+    future.cancel();
+    CHECK_THROWS_AS(future.get(), operation_cancelled);
+    CHECK_FALSE(at_first);
+    CHECK(in_the_end);
+    CHECK(run_async_task(to_thread(cancellation_requested)) == false);
+}
+
+TEST_CASE("a timeout of the bridge is seen by the function") {
+    worker patient({.cancel_grace = std::chrono::milliseconds::max()});
+    bool begun = false;
+    bool seen = false;
+    const auto function = [&] {
+        begun = true;
+        seen = wait_for_cancellation();
+    };
+    // On a slow machine the time may be over before the function has begun; then it gets more.
+    for (auto time = 10ms; !begun; time *= 2) {
+        CHECK_THROWS_AS(patient.run(to_thread(function), time), sincpro::timeout_error);
+    }
+    CHECK(seen);
+}
+
+TEST_CASE("in a task that is cancelled already the function is not run") {
+    bool ran = false;
+    const gate begun;
+    auto future = submit_async_task([&]() -> task<> {
+        begun.open();
+        try {
+            co_await sleep_for(1h);
+        } catch (const operation_cancelled&) {
+        }
+        const auto function = [&] { ran = true; };
+        co_await to_thread(function);
+    });
+    begun.wait();
+    future.cancel();
+    CHECK_THROWS_AS(future.get(), operation_cancelled);
+    CHECK_FALSE(ran);
+}
+
+TEST_CASE("a function that had returned when the cancellation came keeps its result") {
+    int got = 0;
+    const gate submitted;
+    sincpro::task_future<void> future;
+    future = submit_async_task([&]() -> task<> {
+        const auto function = [&] {
+            submitted.wait();
+            return 5;
+        };
+        got = co_await to_thread(function);
+        future.cancel();
+        co_await yield();
+        co_await yield();
+    });
+    submitted.open();
+    CHECK_THROWS_AS(future.get(), operation_cancelled);
+    CHECK(got == 5);
+}
+
+TEST_CASE("a function may itself call run_async_task, 1,000 of them at once") {
+    constexpr std::ptrdiff_t functions = 1'000;
+    struct coroutines {
+        static task<int> answer(int n) {
+            co_await sleep_for(1ms);
+            co_return n;
+        }
+    };
+    std::latch all_inside(functions);
+    const auto ask = [&](int n) {
+        all_inside.arrive_and_wait();
+        return run_async_task(coroutines::answer(n));
+    };
+    const auto call = [&](int n) -> task<int> { co_return co_await to_thread(ask, n); };
+    std::vector<task<int>> all;
+    std::vector<int> expected;
+    for (int i = 0; i < functions; ++i) {
+        all.push_back(call(i));
+        expected.push_back(i);
+    }
+    CHECK(run_async_task(sincpro::when_all(std::move(all))) == expected);
+}
+
+TEST_CASE("a function may itself await to_thread through the bridge, ten deep") {
+    struct functions {
+        static int deep(int depth) { return depth == 0 ? 0 : 1 + run_async_task(to_thread(deep, depth - 1)); }
+    };
+    CHECK(run_async_task(to_thread(functions::deep, 10)) == 10);
+}
+
+TEST_CASE("shutdown waits for a running function within the grace time") {
+    worker w({.shutdown_grace = std::chrono::milliseconds::max()});
+    const gate begun;
+    std::atomic<bool> returned{false};
+    const auto function = [&] {
+        begun.open();
+        wait_for_cancellation();
+        returned = true;
+    };
+    auto future = w.submit(to_thread(function));
+    begun.wait();
+    w.shutdown();
+    CHECK(returned);
+    CHECK_THROWS_AS(future.get(), operation_cancelled);
+}
+
+TEST_CASE("shutdown waits for an abandoned function within the grace time") {
+    worker w({.shutdown_grace = std::chrono::hours(1)});
+    const gate begun;
+    const gate cancelled;
+    std::atomic<bool> returned{false};
+    const auto function = [&] {
+        begun.open();
+        wait_for_cancellation();
+        cancelled.wait();
+        returned = true;
+    };
+    auto future = w.submit(to_thread(abandon_on_cancel, function));
+    begun.wait();
+    future.cancel();
+    CHECK_THROWS_AS(future.get(), operation_cancelled);
+    std::thread releases([&] { cancelled.open(); });
+    w.shutdown();
+    releases.join();
+    CHECK(returned);
+}
+
+TEST_CASE("shutdown leaves a function that takes longer than the grace time, and it may end later") {
+    const lifetimes log;
+    const gate begun;
+    const gate go_on;
+    const gate ended;
+    {
+        const opens_at_exit at_end(go_on);
+        worker w({.shutdown_grace = 20ms});
+        struct functions {
+            static void run(const counted&, const gate& begins, const gate& goes_on, const gate& ends) {
+                begins.open();
+                goes_on.wait();
+                ends.open();
+            }
+        };
+        auto waits = w.submit(to_thread(functions::run, counted(log), begun, go_on, ended));
+        begun.wait();
+        w.shutdown();
+        CHECK_FALSE(w.is_running());
+        CHECK_THROWS_AS(waits.get(), worker_stopped);
+        CHECK_FALSE(ended.is_open());
+        CHECK(w.run(to_thread(twice, 1)) == 2);
+    }
+    ended.wait();
+    CHECK(log.wait_until_gone());
+}
+
+TEST_CASE("shutdown leaves an abandoned function that takes longer than the grace time") {
+    const lifetimes log;
+    const gate begun;
+    const gate go_on;
+    const gate ended;
+    {
+        const opens_at_exit at_end(go_on);
+        worker w({.shutdown_grace = 20ms});
+        struct functions {
+            static void run(const counted&, const gate& begins, const gate& goes_on, const gate& ends) {
+                begins.open();
+                goes_on.wait();
+                ends.open();
+            }
+        };
+        auto future = w.submit(to_thread(abandon_on_cancel, functions::run, counted(log), begun, go_on, ended));
+        begun.wait();
+        w.shutdown();
+        CHECK_THROWS_AS(future.get(), operation_cancelled);
+        CHECK_FALSE(ended.is_open());
+    }
+    ended.wait();
+    CHECK(log.wait_until_gone());
+}
+
+TEST_CASE("a to_thread that is never awaited runs nothing and destroys what it owns") {
+    const lifetimes log;
+    bool ran = false;
+    {
+        const auto function = [&ran, held = counted(log)] { ran = true; };
+        [[maybe_unused]] const auto unused = to_thread(function);
+        [[maybe_unused]] const auto abandoned = to_thread(abandon_on_cancel, function);
+    }
+    CHECK(log.alive() == 0);
+    CHECK_FALSE(ran);
+}
+
+#if defined(__linux__)
+
+namespace {
+
+std::size_t threads_of_this_process() {
+    const std::filesystem::directory_iterator tasks("/proc/self/task");
+    return static_cast<std::size_t>(std::distance(begin(tasks), end(tasks)));
+}
+
+bool falls_to(std::size_t threads) {
+    const auto give_up = std::chrono::steady_clock::now() + support::patience;
+    while (threads_of_this_process() > threads) {
+        if (std::chrono::steady_clock::now() > give_up) {
+            return false;
+        }
+        std::this_thread::sleep_for(1ms);
+    }
+    return true;
+}
+
+void use_helpers(worker& w, std::ptrdiff_t helpers) {
+    std::latch all_inside(helpers);
+    const auto meet = [&] { all_inside.arrive_and_wait(); };
+    const auto call = [&]() -> task<> { co_await to_thread(meet); };
+    std::vector<task<>> all;
+    for (std::ptrdiff_t i = 0; i < helpers; ++i) {
+        all.push_back(call());
+    }
+    w.run(sincpro::when_all(std::move(all)));
+}
+
+}  // namespace
+
+TEST_CASE("helper threads end when their worker is shut down") {
+    run_async_task(yield());
+    sincpro::default_worker().shutdown();
+    const auto before = threads_of_this_process();
+    worker w;
+    use_helpers(w, 20);
+    CHECK(threads_of_this_process() > before);
+    w.shutdown();
+    CHECK(falls_to(before));
+    use_helpers(w, 20);
+    w.shutdown();
+    CHECK(falls_to(before));
+}
+
+TEST_CASE("helper threads end when they have been idle for some time") {
+    worker w;
+    w.start();
+    w.run(yield());
+    const auto before = threads_of_this_process();
+    use_helpers(w, 20);
+    CHECK(falls_to(before));
+    CHECK(w.run(to_thread(twice, 2)) == 4);
+}
+
+#if !defined(TESTED_UNDER_SANITIZER)
+
+TEST_CASE("when the system has no more threads the co_await throws a system_error, and nothing else is disturbed") {
+    struct memory_limit {
+        memory_limit() {
+            std::size_t pages = 0;
+            std::ifstream("/proc/self/statm") >> pages;
+            ::getrlimit(RLIMIT_AS, &before);
+            ::rlimit low = before;
+            low.rlim_cur = pages * 4096 + (std::size_t{256} << 20U);
+            ::setrlimit(RLIMIT_AS, &low);
+        }
+        ~memory_limit() { ::setrlimit(RLIMIT_AS, &before); }
+        memory_limit(const memory_limit&) = delete;
+        memory_limit& operator=(const memory_limit&) = delete;
+        ::rlimit before{};
+    };
+    worker w;
+    w.start();
+    const gate release;
+    std::atomic<bool> refused{false};
+    std::vector<sincpro::task_future<void>> futures;
+    const auto call = [&](arrivals begun_or_refused) -> task<> {
+        const auto function = [&release, begun_or_refused] {
+            begun_or_refused.arrive();
+            release.wait();
+        };
+        try {
+            co_await to_thread(function);
+        } catch (const std::system_error&) {
+            refused = true;
+            begun_or_refused.arrive();
+            throw;
+        }
+    };
+    {
+        const opens_at_exit at_end(release);
+        const memory_limit low;
+        while (!refused && futures.size() < 10'000) {
+            const arrivals begun_or_refused;
+            futures.push_back(w.submit(call(begun_or_refused)));
+            begun_or_refused.wait(1);
+        }
+    }
+    std::size_t errors = 0;
+    for (auto& future : futures) {
+        try {
+            future.get();
+        } catch (const std::system_error&) {
+            ++errors;
+        }
+    }
+    CHECK(errors == 1);
+    CHECK(futures.size() > 1);
+    CHECK(w.run(to_thread(twice, 2)) == 4);
+}
+
+#endif
+#endif
