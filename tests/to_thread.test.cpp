@@ -153,7 +153,8 @@ TEST_CASE("the function never runs on the worker thread nor on the caller's, and
 TEST_CASE("the loop goes on while functions run") {
     const gate release;
     const opens_at_exit at_end(release);
-    auto blocked = submit_async_task(to_thread([release] { release.wait(); }));
+    const auto wait = [&release] { release.wait(); };
+    auto blocked = submit_async_task(to_thread(wait));
     run_async_task(sleep_for(1ms));
     CHECK(run_async_task(to_thread(twice, 1)) == 2);
     CHECK(blocked.wait_for(0s) == std::future_status::timeout);

@@ -23,7 +23,7 @@ public:
     child_job() noexcept : job(nullptr), start_{*this} {}
 
     virtual std::coroutine_handle<> begin(unsigned depth) noexcept = 0;
-    virtual void destroy() noexcept = 0;
+    virtual void skip() noexcept = 0;  // instead of begin()
     virtual std::exception_ptr error() const noexcept = 0;  // null if it has ended with a value
 
 protected:
@@ -36,7 +36,12 @@ private:
         explicit start(child_job& c) noexcept : work(&start::run_child), of(c) {}
         static void run_child(work& w) noexcept {
             child_job& c = static_cast<start&>(w).of;
-            c.loop->resume(c, c.begin(0), {});
+            if (c.cancelled) {
+                c.skip();
+                c.report();
+            } else {
+                c.loop->resume(c, c.begin(0), {});
+            }
         }
         child_job& of;
     };
@@ -52,7 +57,11 @@ public:
     child(child&& other) noexcept : task_(std::move(other.task_)) {}  // not begun
 
     std::coroutine_handle<> begin(unsigned depth) noexcept override { return task_.begin(*this, depth); }
-    void destroy() noexcept override { task_.destroy(); }
+    void skip() noexcept override {
+        task_.destroy();
+        outcome.fail(std::make_exception_ptr(operation_cancelled()));
+        done = true;
+    }
     std::exception_ptr error() const noexcept override { return outcome.error(); }
 
     result<T> outcome;
@@ -92,8 +101,7 @@ protected:
         const unsigned depth = awaited_by() != nullptr ? awaited_by()->depth + 1 : 1;
         for (std::size_t i = 0; child_job* const c = child(i); ++i) {
             if (stopping_) {
-                c->destroy();
-                c->done = true;
+                c->skip();
                 continue;
             }
             c->parent_ = this;

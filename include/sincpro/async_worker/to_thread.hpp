@@ -46,7 +46,7 @@ public:
             state_->last = f.get();
             end = std::move(f);
             ++state_->queued;
-            state_->changed.notify_all();
+            state_->arrived.notify_one();
             return;
         }
         auto self = std::make_unique<helper>();
@@ -61,12 +61,12 @@ public:
     void stop(clock::time_point until) noexcept override {
         std::unique_lock lock(state_->mutex);
         state_->stopping = true;
-        state_->changed.notify_all();
+        state_->arrived.notify_all();
         const auto none_left = [this] { return state_->threads == 0; };
         if (until == clock::time_point::max()) {
-            state_->changed.wait(lock, none_left);
+            state_->ended_one.wait(lock, none_left);
         } else {
-            state_->changed.wait_until(lock, until, none_left);
+            state_->ended_one.wait_until(lock, until, none_left);
         }
         state_->left = true;
         std::thread last = std::move(state_->ended);
@@ -82,7 +82,7 @@ private:
         explicit state(const executor& e) : of(e) {}
         const executor& of;  // only its address counts
         std::mutex mutex;
-        std::condition_variable changed;
+        std::condition_variable arrived, ended_one;
         std::shared_ptr<thread_function> first;
         thread_function* last = nullptr;
         std::size_t queued = 0, idle = 0, threads = 0;
@@ -101,14 +101,14 @@ private:
         std::thread before = s.left ? std::move(self->thread) : std::exchange(s.ended, std::move(self->thread));
         if (s.left) before.detach();
         --s.threads;
-        s.changed.notify_all();
+        s.ended_one.notify_all();
         lock.unlock();
         if (before.joinable()) before.join();
     }
     static std::shared_ptr<thread_function> next(state& s) noexcept {
         std::unique_lock lock(s.mutex);
         ++s.idle;
-        s.changed.wait_for(lock, std::chrono::seconds(1), [&] { return s.queued != 0 || s.stopping; });
+        s.arrived.wait_for(lock, std::chrono::seconds(1), [&] { return s.queued != 0 || s.stopping; });
         --s.idle;
         if (s.queued == 0) return nullptr;
         --s.queued;
