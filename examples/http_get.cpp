@@ -155,11 +155,13 @@ std::optional<std::size_t> content_length(std::string head) {
 
 task<reply> receive_reply(int fd) {
     std::string data;
+    bool open = true;  // GCC 11 and 12 miscompile conditions that hold a co_await
     while (data.find("\r\n\r\n") == data.npos) {
         if (data.size() > 65536) {
             throw std::runtime_error("the header of the reply does not end");
         }
-        if (!co_await receive_more(fd, data)) {
+        open = co_await receive_more(fd, data);
+        if (!open) {
             throw std::runtime_error(data.empty() ? "the server closed the connection without a reply"
                                                   : "truncated reply: it ends within the header");
         }
@@ -172,7 +174,8 @@ task<reply> receive_reply(int fd) {
     data.erase(0, head_size + 4);
 
     const std::optional<std::size_t> length = content_length(head);  // without one the body ends with the connection
-    while ((!length || data.size() < *length) && co_await receive_more(fd, data)) {
+    while (open && (!length || data.size() < *length)) {
+        open = co_await receive_more(fd, data);
     }
     if (length && data.size() < *length) {
         throw std::runtime_error("truncated reply: " + std::to_string(data.size()) + " of " + std::to_string(*length) +

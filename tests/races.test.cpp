@@ -184,7 +184,8 @@ TEST_CASE("a completion and a cancellation at the same time: the task gets the v
         library.meet(complete, cancel);
         for (std::size_t i = 0; i < batch; ++i) {
             try {
-                REQUIRE(futures[i].get() == i);
+                const auto got = futures[i].get();
+                REQUIRE(got == i);
                 REQUIRE(callbacks[i].taken);
                 REQUIRE(callbacks[i].aborted == 0);
                 ++completed;
@@ -266,7 +267,8 @@ TEST_CASE("the end of a to_thread function and a cancellation at the same time e
         begun.wait(1);
         future.cancel();
         try {
-            REQUIRE(future.get() == 42);
+            const int got = future.get();
+            REQUIRE(got == 42);
             ++completed;
         } catch (const operation_cancelled&) {
             ++cancelled;
@@ -405,7 +407,8 @@ TEST_CASE("a shutdown and a submit at the same time: every future gets a result 
         std::optional<task_future<int>> future;
         stops.meet([&] { w.shutdown(); }, [&] { future.emplace(w.submit(coroutines::answer())); });
         try {
-            REQUIRE(future->get() == 42);
+            const int got = future->get();
+            REQUIRE(got == 42);
             ++answered;
         } catch (const operation_cancelled&) {
             ++cancelled;

@@ -7,6 +7,7 @@
 #include "async_worker/awaitable.hpp"
 #include "async_worker/cancellation.hpp"
 #include "async_worker/config.hpp"
+#include "async_worker/default_worker.hpp"
 #include "async_worker/errors.hpp"
 #include "async_worker/result.hpp"
 #include "async_worker/run_async_task.hpp"
@@ -22,3 +23,4 @@
 #include "async_worker/when_any.hpp"
 #include "async_worker/with_timeout.hpp"
 #include "async_worker/worker.hpp"
+#include "async_worker/worker_options.hpp"

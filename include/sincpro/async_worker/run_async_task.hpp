@@ -1,6 +1,6 @@
 #pragma once
 
-#include "worker.hpp"
+#include "default_worker.hpp"
 
 #include <chrono>
 #include <utility>

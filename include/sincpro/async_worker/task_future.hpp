@@ -15,6 +15,8 @@ class worker;
 
 namespace detail {
 
+struct blocking_call;
+
 /// What would wait for a worker on a worker's thread is an error: the one that is waited for might be waiting, too.
 inline void check_may_block(const char* what) {
     if (current().loop == nullptr) return;
@@ -80,6 +82,7 @@ public:
 
 private:
     friend worker;
+    friend detail::blocking_call;
     task_future(base f, detail::counted_ptr<detail::call_state> c) noexcept : base(std::move(f)), call_(std::move(c)) {}
 
     bool ready() const { return call_ && call_->published.load(std::memory_order_acquire); }

@@ -1,62 +1,26 @@
 #pragma once
 
 #include "as_task.hpp"
+#include "blocking_call.hpp"
 #include "errors.hpp"
+#include "root.hpp"
 #include "task_future.hpp"
 #include "worker_loop.hpp"
 
-#include <atomic>
 #include <chrono>
-#include <exception>
-#include <future>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <ostream>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 #include <utility>
-#include <vector>
 
 namespace sincpro {
 
 namespace detail {
 
 class default_worker_owner;
-
-/// Asks the loop where a task is, and then cancels it.
-class deadline_request : public work {
-public:
-    explicit deadline_request(counted_ptr<call_state> c) : work(&deadline_request::arrive), call_(std::move(c)) {}
-
-    void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-    void drop() noexcept {
-        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
-    }
-    /// Empty as long as the loop has not answered.
-    std::vector<await_location> answer() const {
-        return answered_.load(std::memory_order_acquire) ? chain_ : std::vector<await_location>();
-    }
-
-private:
-    static void arrive(work& w) noexcept {
-        const counted_ptr<deadline_request> self(static_cast<deadline_request*>(&w));
-        job* const root = self->call_->root;
-        if (root == nullptr) return;
-        try {
-            append_trace(*root, self->chain_);
-            self->answered_.store(true, std::memory_order_release);
-        } catch (const std::bad_alloc&) {  // the cancellation is more important than where
-        }
-        cancel(*root);
-    }
-
-    counted_ptr<call_state> call_;
-    std::vector<await_location> chain_;
-    std::atomic<bool> answered_{false};
-    std::atomic<unsigned> references_{1};
-};
 
 }  // namespace detail
 
@@ -75,7 +39,7 @@ public:
     template <class A>
     auto run(A&& a) -> detail::task_result_t<A> {
         detail::check_may_block(would_deadlock);
-        return wait(launch(detail::as_task(std::forward<A>(a)), true));
+        return detail::blocking_call::wait(launch(detail::as_task(std::forward<A>(a)), true));
     }
     template <class A, class Rep, class Period>
     auto run(A&& a, std::chrono::duration<Rep, Period> timeout) -> detail::task_result_t<A> {
@@ -84,7 +48,7 @@ public:
         const detail::clock::time_point deadline = detail::deadline_after(limit);
         {
             auto task = detail::as_task(std::forward<A>(a));
-            if (limit.count() > 0) return wait(launch(std::move(task), true), deadline, limit);
+            if (limit.count() > 0) return detail::blocking_call::wait(launch(std::move(task), true), deadline, limit);
         }
         throw detail::make_timeout_error(limit, true, {});
     }
@@ -141,42 +105,6 @@ private:
         }
         static_cast<void>(root.release());  // owned by the loop
         return future;
-    }
-
-    template <class T>
-    static T wait(task_future<T> f) {
-        detail::look([&] { return f.ready(); });
-        return f.get();
-    }
-    template <class T>
-    T wait(task_future<T> f, detail::clock::time_point deadline, detail::clock::duration limit) {
-        if (deadline == detail::clock::time_point::max()) return wait(std::move(f));
-        if (detail::look([&] { return f.ready(); }) || f.wait_until(deadline) == std::future_status::ready ||
-            !f.call_->try_claim(detail::claim::deadline)) {
-            return f.get();
-        }
-        auto& on = static_cast<detail::worker_loop&>(*f.call_->loop);
-        const detail::counted_ptr<detail::deadline_request> request = cancel_at_deadline(f.call_);
-        const auto grace = detail::deadline_after(detail::saturate(on.options.cancel_grace));
-        // The second condition: an exception came just now, so the task has ended after all.
-        if (f.wait_until(grace) == std::future_status::ready ||
-            f.call_->fate_shared.exchange(true, std::memory_order_acq_rel)) {
-            try {
-                static_cast<void>(f.get());
-            } catch (const operation_cancelled&) {  // as it should
-            } catch (...) {
-                std::throw_with_nested(detail::make_timeout_error(limit, true, answer(request)));
-            }
-            throw detail::make_timeout_error(limit, true, answer(request));
-        }
-        const detail::counted_ptr<detail::call_state> call = std::exchange(f.call_, {});  // as dropped
-        throw detail::make_timeout_error(limit, false, answer(request), on.describe_busy(*call));
-    }
-
-    static detail::counted_ptr<detail::deadline_request> cancel_at_deadline(
-        const detail::counted_ptr<detail::call_state>& call) noexcept;
-    static std::vector<await_location> answer(const detail::counted_ptr<detail::deadline_request>& r) {
-        return r ? r->answer() : std::vector<await_location>();
     }
 
     /// The running loop, started if there is none.
@@ -300,19 +228,6 @@ inline void worker::close_at_exit() noexcept {
     }
 }
 
-inline detail::counted_ptr<detail::deadline_request> worker::cancel_at_deadline(
-    const detail::counted_ptr<detail::call_state>& call) noexcept {
-    try {
-        detail::counted_ptr<detail::deadline_request> request(new detail::deadline_request(call));
-        request->hold();
-        if (!call->loop->post(*request)) request->drop();
-        return request;
-    } catch (const std::bad_alloc&) {
-        call->request_cancel();
-        return {};
-    }
-}
-
 inline void worker::dump(std::ostream& out) const {
     detail::counted_ptr<detail::worker_loop> running;
     std::string name;
@@ -324,31 +239,6 @@ inline void worker::dump(std::ostream& out) const {
     std::string text = running ? running->dump() : std::string();
     if (text.empty()) text = "worker \"" + name + "\": not running\n";
     out << text;
-}
-
-namespace detail {
-
-/// Never destroyed, so that a call in a destructor that runs at exit finds it, closed.
-class default_worker_owner {
-public:
-    default_worker_owner() { ::new (static_cast<void*>(storage_)) worker; }
-    default_worker_owner(const default_worker_owner&) = delete;
-    default_worker_owner& operator=(const default_worker_owner&) = delete;
-    ~default_worker_owner() { get().close_at_exit(); }
-
-    worker& get() noexcept { return *std::launder(reinterpret_cast<worker*>(storage_)); }
-
-private:
-    alignas(worker) unsigned char storage_[sizeof(worker)];
-};
-
-}  // namespace detail
-
-/// The worker of the free functions. At exit it is shut down before what was constructed before its first use is destroyed;
-/// a call after that throws worker_stopped.
-inline worker& default_worker() {
-    static detail::default_worker_owner owner;
-    return owner.get();
 }
 
 }  // namespace sincpro

@@ -1,11 +1,11 @@
 #pragma once
 
-#include "as_task.hpp"
 #include "call_state.hpp"
 #include "event_loop.hpp"
 #include "frame_pool.hpp"
 #include "thread_setup.hpp"
 #include "trace.hpp"
+#include "worker_options.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -13,7 +13,6 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
-#include <functional>
 #include <future>
 #include <memory>
 #include <mutex>
@@ -21,22 +20,7 @@
 #include <thread>
 #include <utility>
 
-namespace sincpro {
-
-/// How a worker behaves. An aggregate: `worker w({.name = "db"})`.
-struct worker_options {
-    /// Of the thread, as debuggers and `top` show it (Linux: the first 15 characters).
-    std::string name = "async-worker";
-    /// How long run() waits after its timeout for the cancelled task to end; `max()`: for ever.
-    std::chrono::milliseconds cancel_grace{100};
-    /// How long shutdown() waits for the cancelled tasks to end, and for functions of to_thread.
-    std::chrono::milliseconds shutdown_grace{2000};
-    /// Gets the exception of a task whose task_future was dropped, on the worker thread (if the worker has ended: on the
-    /// thread that drops). Not called for operation_cancelled. What it throws is dropped.
-    std::function<void(std::exception_ptr)> on_unobserved_exception = {};
-};
-
-namespace detail {
+namespace sincpro::detail {
 
 /// A task that was handed to a worker: the outermost job. Owned by its loop, from submission until it has ended.
 class root_base : public job, public work {
@@ -325,61 +309,4 @@ inline std::string worker_loop::dump() {
     return answer.get();
 }
 
-template <class T>
-class root final : public root_base {
-public:
-    root(task<T> t, counted_ptr<call_state> c)
-        : root_base(std::move(c)), task_(std::move(t)), promise_(std::allocator_arg, recycling_allocator<char>()) {}
-
-    std::future<T> get_future() { return promise_.get_future(); }
-
-private:
-    std::coroutine_handle<> begin() noexcept override { return task_.begin(*this); }
-
-    void finished() noexcept override { end_with(task_.finish()); }
-    void end_cancelled() noexcept override {
-        task_.destroy();
-        result<T> outcome;
-        outcome.fail(std::make_exception_ptr(operation_cancelled()));
-        end_with(std::move(outcome));
-    }
-
-    void end_with(result<T> outcome) noexcept {
-        const bool wanted = end();
-        if (wanted) {
-            publish(std::move(outcome));
-            call->published.store(true, std::memory_order_release);  // pairs with the look of the caller
-        }
-        const unseen_by_thread_sanitizer freeing;
-        delete this;
-    }
-
-    void publish(result<T> outcome) noexcept {
-        const unseen_by_thread_sanitizer last_reference_to_the_exception;
-        try {
-            if (!outcome) {
-                set_exception(std::move(outcome).error());
-            } else if constexpr (std::is_void_v<T>) {
-                promise_.set_value();
-            } else {
-                promise_.set_value(std::move(outcome).value());
-            }
-        } catch (...) {
-            set_exception(std::current_exception());
-        }
-    }
-    void set_exception(std::exception_ptr error) noexcept override {
-        if (call->fate_shared.exchange(true, std::memory_order_acq_rel)) {  // pairs with ~task_future
-            static_cast<worker_loop&>(*loop).report_unobserved(error);
-        } else {
-            promise_.set_exception(std::move(error));
-        }
-    }
-
-    outermost<T> task_;
-    std::promise<T> promise_;
-};
-
-}  // namespace detail
-
-}  // namespace sincpro
+}  // namespace sincpro::detail
