@@ -83,6 +83,12 @@ public:
         call their_call(theirs);
         begin(&their_call);
         const wait_at_exit at_exit{*this};
+        // Sometimes we are first, since the other thread must wake up; sometimes it has a head start.
+        if (++round_ % 2 == 0) {
+            while (!there_.load(std::memory_order_acquire)) {
+                std::this_thread::yield();
+            }
+        }
         ours();
     }
 
@@ -98,6 +104,7 @@ private:
         const std::lock_guard lock(mutex_);
         next_ = what;
         busy_ = true;
+        there_ = false;
         changed_.notify_all();
     }
 
@@ -112,6 +119,7 @@ private:
             if (what == nullptr) {
                 return;
             }
+            there_.store(true, std::memory_order_release);
             what->run();
             const std::lock_guard lock(mutex_);
             busy_ = false;
@@ -123,6 +131,8 @@ private:
     std::condition_variable changed_;
     action* next_ = nullptr;
     bool busy_ = false;
+    std::atomic<bool> there_{false};
+    std::size_t round_ = 0;
     std::thread thread_;
 };
 
@@ -135,6 +145,13 @@ std::size_t other_order(std::size_t i, std::size_t round) {
         case 0: return i;
         case 1: return batch - 1 - i;
         default: return (i + batch / 2) % batch;
+    }
+}
+
+/// Lets the others come in between: what one side does is over sooner than a thread wakes up.
+void breathe(std::size_t i) {
+    if (i % 8 == 0) {
+        std::this_thread::yield();
     }
 }
 
@@ -173,6 +190,7 @@ TEST_CASE("a completion and a cancellation at the same time: the task gets the v
         begun.wait(batch);
         const auto complete = [&] {
             for (std::size_t i = 0; i < batch; ++i) {
+                breathe(i);
                 callbacks[i].taken = (*callbacks[i].done)(std::size_t{i});
             }
         };
@@ -226,8 +244,9 @@ TEST_CASE("the drop of a completion and a cancellation at the same time end the 
         }
         begun.wait(batch);
         const auto drop = [&] {
-            for (auto& one : kept) {
-                one.reset();
+            for (std::size_t i = 0; i < batch; ++i) {
+                breathe(i);
+                kept[i].reset();
             }
         };
         const auto cancel = [&] {
@@ -335,9 +354,11 @@ TEST_CASE("a result from another thread and the deadline of the bridge at the sa
         const auto both = std::make_shared<shared>();
         bool taken = false;
         bool got_it = false;
+        std::atomic<bool> over{false};
         const auto complete = [&, both] {
             std::optional<completion<int>> done;
-            for (int tries = 0; tries < 1'000 && !done; ++tries) {
+            while (!done && !over) {
+                std::this_thread::yield();
                 const std::lock_guard lock(both->mutex);
                 done.swap(both->done);
             }
@@ -355,6 +376,7 @@ TEST_CASE("a result from another thread and the deadline of the bridge at the sa
                 REQUIRE(e.task_stopped());
                 ++timed_out;
             }
+            over = true;
         };
         library.meet(complete, call);
         REQUIRE((taken || !got_it));
