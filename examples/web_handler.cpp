@@ -32,8 +32,8 @@ std::string ask_blocking(const std::string& url, milliseconds limit) {
 
 task<std::string> ask(sincpro::semaphore& slots, std::string url, milliseconds limit) {
     const auto slot = co_await slots.acquire();
-    // After the deadline the handler goes on at once; the client ends by its own time limit.
-    co_return co_await sincpro::to_thread(sincpro::abandon_on_cancel, ask_blocking, url, limit);
+    // At the deadline the handler goes on at once; the client ends by itself a little later.
+    co_return co_await sincpro::to_thread(sincpro::abandon_on_cancel, ask_blocking, url, limit + 1s);
 }
 
 task<sincpro::result<std::string>> attempt(sincpro::semaphore& slots, std::string url, milliseconds limit) {

@@ -487,15 +487,16 @@ int waits_for_a_signal() {
     fail("run returned");
 }
 
-volatile std::sig_atomic_t interrupted = 0;
+std::atomic<bool> interrupted = false;
+static_assert(std::atomic<bool>::is_always_lock_free);
 
 /// Blocked in run() while a signal is handled.
 int handles_a_signal() {
-    std::signal(SIGUSR1, [](int) { interrupted = 1; });
+    std::signal(SIGUSR1, [](int) { interrupted = true; });
     run_async_task([]() -> task<> {
         std::puts("ready");
         std::fflush(stdout);
-        while (interrupted == 0) {
+        while (!interrupted) {
             co_await sleep_for(1ms);
         }
     });

@@ -68,7 +68,7 @@ public:
 
 private:
     void finished() noexcept override {
-        outcome = task_.finish();
+        task_.finish(outcome);
         report();
     }
     outermost<T> task_;

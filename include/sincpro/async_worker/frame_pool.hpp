@@ -69,7 +69,8 @@ private:
 
     SINCPRO_DETAIL_NOINLINE static void* allocate_anew(std::size_t size) {
         const std::size_t of = size_class(size);
-        if (!recycling || of >= classes) return ::operator new(size);
+        if (!recycling || of >= classes || closed_) return ::operator new(size);
+        sweep_at_thread_exit();  // also a thread that never frees keeps the rest of a batch
         // Each slot holds a whole batch or nothing, and is only ever exchanged: no lock that a fork could tear, no ABA.
         for (std::atomic<block*>& slot : shared_[of]) {
             if (slot.load(std::memory_order_relaxed) == nullptr) continue;
@@ -85,7 +86,7 @@ private:
     SINCPRO_DETAIL_NOINLINE static void deallocate_further(void* p, std::size_t size) noexcept {
         const std::size_t of = size_class(size);
         if (!recycling || of >= classes || closed_) return ::operator delete(p);
-        thread_local const sweeper at_thread_exit;
+        sweep_at_thread_exit();
         shelf& mine = shelves_[of];
         if (mine.limit == 0) {
             mine.limit = kept_bytes / ((of + 1) * step);
@@ -95,6 +96,8 @@ private:
         const std::size_t height = mine.first != nullptr ? mine.first->height : 0;
         mine.first = ::new (p) block{mine.first, height + 1};
     }
+
+    static void sweep_at_thread_exit() noexcept { thread_local const sweeper at_thread_exit; }
 
     static void hand_over(shelf& mine, std::size_t of) noexcept {
         block* const first = mine.first;

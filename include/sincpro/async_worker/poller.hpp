@@ -18,6 +18,7 @@
 #define SINCPRO_DETAIL_POLLER_EPOLL 1
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #else
@@ -107,12 +108,16 @@ public:
     bool add(fd_wait& w) {
         if (w.fd < 0) throw_errno(EBADF, "sincpro: wait for a descriptor");
         const auto index = static_cast<std::size_t>(w.fd);
-        if (index >= entries_.size()) entries_.resize(index + 1 + index / 2);
+        if (index >= entries_.size()) {
+            if (::fcntl(w.fd, F_GETFD) < 0) throw_errno(EBADF, "sincpro: wait for a descriptor");  // before it costs memory
+            entries_.resize(index + 1 + index / 2);
+        }
         entry& e = entries_[index];
         if (e.waiter(w.way) != nullptr) {
             throw_errno(EBUSY, "sincpro: another task waits for this descriptor in the same direction");
         }
-        if ((e.armed & mask(w.way)) == 0) {
+        // Every 64th time in any case: a stale registration may answer each wait before it has lasted long.
+        if ((e.armed & mask(w.way)) == 0 || ++e.believed % 64 == 0) {
             if (const int error = arm(w.fd, e, e.armed | mask(w.way))) {
                 if (error == EPERM) return false;
                 throw_errno(error, "sincpro: wait for a descriptor");
@@ -150,7 +155,9 @@ public:
         }
         epoll_event events[128];
         const int n = sleep(events, timeout);
-        for (int i = 0; i < n; ++i) handle(events[i]);
+        for (int i = 0; i < n; ++i) {
+            if (!handle(events[i])) break;  // the new instance tells of the rest again
+        }
         if (n == 0 && shortened) verify();
     }
 
@@ -158,6 +165,8 @@ private:
     struct entry {
         fd_wait* waiters[2] = {};
         std::uint32_t armed = 0;  // what the kernel was told, if the number still means the same
+        std::uint32_t registration = 0;  // counts them: what the kernel tells of an older one is of a stranger
+        std::uint32_t believed = 0;
         fd_wait*& waiter(direction d) noexcept { return waiters[static_cast<std::size_t>(d)]; }
     };
 
@@ -165,17 +174,17 @@ private:
         return d == direction::readable ? std::uint32_t{EPOLLIN} : std::uint32_t{EPOLLOUT};
     }
 
-    int control(int operation, int fd, std::uint32_t events) noexcept {
+    int control(int operation, int fd, std::uint32_t events, std::uint32_t registration = 0) noexcept {
         epoll_event e{};
         e.events = events;
-        e.data.fd = fd;
+        e.data.u64 = std::uint64_t{registration} << 32 | static_cast<std::uint32_t>(fd);
         return ::epoll_ctl(epoll_.get(), operation, fd, &e) == 0 ? 0 : errno;
     }
     /// Tells the kernel what to watch; copes with a cache that is wrong about the number. An errno, or 0.
     int arm(int fd, entry& e, std::uint32_t events) noexcept {
-        int error = control(e.armed != 0 ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, events);
-        if (error == ENOENT) error = control(EPOLL_CTL_ADD, fd, events);
-        if (error == EEXIST) error = control(EPOLL_CTL_MOD, fd, events);
+        int error = e.armed != 0 ? control(EPOLL_CTL_MOD, fd, events, e.registration) : ENOENT;
+        if (error == ENOENT) error = control(EPOLL_CTL_ADD, fd, events, ++e.registration);
+        if (error == EEXIST) error = control(EPOLL_CTL_MOD, fd, events, e.registration);
         e.armed = error == 0 ? events : 0;
         return error;
     }
@@ -200,10 +209,12 @@ private:
         return ::epoll_wait(epoll_.get(), events, 128, timeout.count() < 0 ? -1 : to_milliseconds(timeout));
     }
 
-    void handle(const epoll_event& event) noexcept {
-        const int fd = event.data.fd;
-        if (fd == event_.get()) return;
+    /// False if it had to start over.
+    bool handle(const epoll_event& event) noexcept {
+        const int fd = static_cast<int>(event.data.u64 & 0xffffffff);
+        if (fd == event_.get()) return true;
         entry& e = entries_[static_cast<std::size_t>(fd)];
+        if (event.data.u64 >> 32 != e.registration) return start_over();
         const bool broken = (event.events & (EPOLLERR | EPOLLHUP)) != 0;
         std::uint32_t unwanted = 0;
         bool wanted = false;
@@ -216,11 +227,10 @@ private:
                 unwanted |= mask(d);
             }
         }
-        if (wanted && broken) return;
-        if ((e.armed & unwanted) == 0 && wanted) return;
+        if (wanted && (broken || (e.armed & unwanted) == 0)) return true;
         const std::uint32_t rest = broken ? 0 : e.armed & ~unwanted;
         e.armed = rest;
-        if (control(rest != 0 ? EPOLL_CTL_MOD : EPOLL_CTL_DEL, fd, rest) != 0) start_over();
+        return control(rest != 0 ? EPOLL_CTL_MOD : EPOLL_CTL_DEL, fd, rest, e.registration) == 0 || start_over();
     }
 
     void resume(fd_wait& w, int error) noexcept {
@@ -251,9 +261,9 @@ private:
     }
     /// The kernel reports a registration that no number reaches any more: of a descriptor that was closed here and lives on
     /// elsewhere, in a duplicate or a child process. Only a new epoll instance gets rid of it.
-    void start_over() noexcept {
+    bool start_over() noexcept {
         const int fresh = ::epoll_create1(EPOLL_CLOEXEC);
-        if (fresh < 0) return;  // it is reported, and tried, again
+        if (fresh < 0) return false;  // it is reported, and tried, again
         epoll_ = descriptor(fresh, "");
         control(EPOLL_CTL_ADD, event_.get(), std::uint32_t{EPOLLIN} | EPOLLET);
         for (std::size_t fd = 0; fd < entries_.size(); ++fd) {
@@ -270,6 +280,7 @@ private:
                 }
             }
         }
+        return false;
     }
 
     descriptor epoll_, event_;

@@ -26,25 +26,29 @@ public:
 private:
     std::coroutine_handle<> begin() noexcept override { return task_.begin(*this); }
 
-    void finished() noexcept override { end_with(task_.finish()); }
+    void finished() noexcept override {
+        result<T> outcome;
+        task_.finish(outcome);
+        end_with(outcome);
+    }
     void end_cancelled() noexcept override {
         task_.destroy();
         result<T> outcome;
         outcome.fail(std::make_exception_ptr(operation_cancelled()));
-        end_with(std::move(outcome));
+        end_with(outcome);
     }
 
-    void end_with(result<T> outcome) noexcept {
+    void end_with(result<T>& outcome) noexcept {
         const bool wanted = end();
         if (wanted) {
-            publish(std::move(outcome));
+            publish(outcome);
             call->published.store(true, std::memory_order_release);  // pairs with the look of the caller
         }
         const unseen_by_thread_sanitizer freeing;
         delete this;
     }
 
-    void publish(result<T> outcome) noexcept {
+    void publish(result<T>& outcome) noexcept {
         const unseen_by_thread_sanitizer last_reference_to_the_exception;
         try {
             if (!outcome) {

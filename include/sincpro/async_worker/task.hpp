@@ -280,16 +280,14 @@ public:
         p.depth = depth;
         return frame_;
     }
-    /// What it ended with; the frame is destroyed first.
-    result<T> finish() noexcept {
-        result<T> outcome;
+    /// Moves out what it ended with, which may throw too, and destroys the frame.
+    void finish(result<T>& outcome) noexcept {
         try {
             outcome = std::move(frame_.promise().outcome);
         } catch (...) {
             outcome.fail(std::current_exception());
         }
         destroy();
-        return outcome;
     }
     void destroy() noexcept {
         if (const auto frame = std::exchange(frame_, nullptr)) promise_base::awaiting::destroy(frame, frame.promise());
