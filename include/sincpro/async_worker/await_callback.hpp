@@ -26,34 +26,33 @@ namespace detail {
 template <class T>
 class callback_state {
 public:
+    using hook = std::function<void()>;
+
     static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
     static void operator delete(void* p, std::size_t size) noexcept { frame_pool::deallocate(p, size); }
 
     /// True if the task will get what `store` puts into its outcome.
     template <class Store>
     bool complete(Store store) {
+        hook dropped;  // after the lock is let go: it may hold the last completion
         const std::lock_guard lock(mutex_);
-        if (phase_ == phase::pending) {
-            store(outcome_);
-            phase_ = phase::completed;
-            wake();
-            return true;
-        }
-        if (phase_ == phase::aborting) {
-            phase_ = phase::cancelled;
-            wake();
-        }
-        return false;
+        if (phase_ != phase::pending && phase_ != phase::aborting) return false;
+        const bool wanted = phase_ == phase::pending;
+        if (wanted) store(outcome_);
+        phase_ = wanted ? phase::completed : phase::cancelled;
+        dropped.swap(abort_);
+        if (waiter_ != nullptr) executor_->post(*std::exchange(waiter_, nullptr));
+        return wanted;
     }
     void abandoned() noexcept {
         complete([](result<T>& r) {
             r.fail(std::make_exception_ptr(std::future_error(std::future_errc::broken_promise)));
         });
     }
-    bool on_cancel(std::function<void()> abort) {
+    bool on_cancel(hook abort) {
         const std::lock_guard lock(mutex_);
         if (phase_ != phase::pending) return false;
-        abort_ = std::move(abort);
+        abort_.swap(abort);
         return true;
     }
 
@@ -69,23 +68,25 @@ public:
     }
     /// True if the task may go on at once; else the callback will resume it.
     bool cancel() noexcept {
-        std::function<void()> abort;
+        hook abort;
         {
             const std::lock_guard lock(mutex_);
             if (phase_ != phase::pending) return false;
-            if (!abort_) {
-                give_up();
-                return true;
-            }
-            phase_ = phase::aborting;
-            abort = std::move(abort_);
+            abort.swap(abort_);
+            phase_ = abort ? phase::aborting : phase::cancelled;
+            if (!abort) waiter_ = nullptr;
         }
+        if (!abort) return true;
         abort();
         return false;
     }
+    /// The operation ends without having been resumed.
     void leave() noexcept {
+        hook dropped;
         const std::lock_guard lock(mutex_);
-        if (phase_ != phase::completed) give_up();
+        dropped.swap(abort_);
+        if (phase_ != phase::completed) phase_ = phase::cancelled;
+        waiter_ = nullptr;
     }
     T take() {
         const std::lock_guard lock(mutex_);
@@ -105,21 +106,11 @@ public:
 private:
     enum class phase : unsigned char { pending, completed, aborting, cancelled };
 
-    void give_up() noexcept {
-        phase_ = phase::cancelled;
-        waiter_ = nullptr;
-        abort_ = nullptr;
-    }
-    void wake() noexcept {
-        abort_ = nullptr;
-        if (waiter_ != nullptr) executor_->post(*std::exchange(waiter_, nullptr));
-    }
-
     std::mutex mutex_;
     phase phase_ = phase::pending;
     operation* waiter_ = nullptr;
     executor* executor_ = nullptr;
-    std::function<void()> abort_;
+    hook abort_;
     result<T> outcome_;
 };
 

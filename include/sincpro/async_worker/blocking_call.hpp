@@ -86,6 +86,7 @@ private:
             counted_ptr<deadline_request> request(new deadline_request(call));
             request->hold();
             if (!call->loop->post(*request)) request->drop();
+            call->cancel_requested.store(true, std::memory_order_release);  // for a task that is not started, or busy
             return request;
         } catch (const std::bad_alloc&) {
             call->request_cancel();

@@ -45,8 +45,12 @@ public:
     executor* loop;
     job* root;  // the outermost job that this is part of, itself if it is that
     bool cancelled = false;
+    bool shielded = false;          // what is asked of the root is not asked of this
     bool done = false;              // its outermost task has returned
     operation* waits_in = nullptr;  // newest first; several if another library's combinator runs flows of its own
+
+    /// Of a root: somebody wants it cancelled, though the loop may not have got to it yet.
+    virtual bool stop_requested() const noexcept { return false; }
 
 protected:
     ~job() = default;
@@ -200,11 +204,13 @@ inline void operation::resume(work& w) noexcept {
 
 namespace sincpro {
 
-/// True if the task that calls this has been cancelled; in a function that to_thread runs: the task that awaits it.
+/// True if the task that calls this has been cancelled, also while it has kept the worker thread busy; in a function that to_thread runs: the task that awaits it.
 /// False in all other code. (asyncio.Task.cancelling)
 inline bool cancellation_requested() noexcept {
     const detail::thread_state& thread = detail::current();
-    if (thread.running != nullptr) return thread.running->cancelled;
+    if (const detail::job* const j = thread.running) {
+        return j->cancelled || (!j->shielded && j->root->stop_requested());
+    }
     return thread.function_cancelled != nullptr && thread.function_cancelled->load(std::memory_order_acquire);
 }
 

@@ -107,6 +107,7 @@ protected:
             c->parent_ = this;
             c->loop = job_->loop;
             c->root = job_->root;
+            c->shielded |= job_->shielded;
             ++running_;
             if (depth % 32 == 0) {
                 job_->loop->post(c->start_);  // operations nested to any depth must not nest on the stack

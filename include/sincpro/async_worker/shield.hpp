@@ -19,6 +19,7 @@ public:
     bool await_suspend(std::coroutine_handle<Promise> h) {
         attach(h);  // not begin(): it runs in a cancelled task too
         link();
+        child_.shielded = true;
         return wait_for_children();
     }
     T await_resume() { return std::move(child_.outcome).value(); }

@@ -38,6 +38,8 @@ public:
         if (call->try_claim(claim::shutdown)) set_exception(std::make_exception_ptr(worker_stopped()));
     }
 
+    bool stop_requested() const noexcept final;
+
     const counted_ptr<call_state> call;
     bool started = false;
     root_base *older = nullptr, *newer = nullptr;  // in the registry
@@ -203,6 +205,15 @@ private:
         return !c.blocks_main_thread || !main_thread_stays_.load(std::memory_order_acquire);
     }
     std::string describe(const job* running, const await_location& at);
+    std::size_t count_at_door() noexcept {
+        std::size_t count = 0;
+        for (work* w = door().steal(); w != nullptr;) {
+            work& next = *std::exchange(w, w->next);
+            if (root_base::is_root(next)) ++count;
+            post(next);
+        }
+        return count;
+    }
 
     void taken(work* first) noexcept override {
         const std::lock_guard lock(registry_);
@@ -244,11 +255,16 @@ inline void root_base::start(work& w) noexcept {
     auto& loop = static_cast<worker_loop&>(*self.loop);
     self.started = true;
     self.call->root = &self;
-    if (loop.stopping_ || self.call->cancel_requested.load(std::memory_order_acquire)) {
+    if (self.stop_requested()) {
         self.end_cancelled();
     } else {
         loop.resume(self, self.begin(), {});
     }
+}
+
+inline bool root_base::stop_requested() const noexcept {
+    return call->cancel_requested.load(std::memory_order_acquire) ||
+           static_cast<worker_loop&>(*loop).stop_requested_.load(std::memory_order_acquire);
 }
 
 inline bool root_base::end() noexcept {
@@ -303,6 +319,7 @@ inline std::string worker_loop::dump() {
     std::string text;
     for (int patience = 100; answer.wait_for(std::chrono::milliseconds(patience)) != std::future_status::ready; patience = 10) {
         if (while_held([&](job& running, const await_location& at) { text = describe(&running, at); })) {
+            if (const std::size_t n = count_at_door()) text += "  and " + std::to_string(n) + " not started\n";
             return text + "  (the worker thread does not answer: the running task blocks it)\n";
         }
     }
