@@ -512,12 +512,12 @@ TEST_CASE("while one job runs, the others may be looked at from any thread") {
     // Each job has a number that only the loop's thread changes, without any lock: ThreadSanitizer sees a mistake.
     struct counting : flow_of_nothing {
         using flow_of_nothing::flow_of_nothing;
-        std::size_t rounds = 0;
+        volatile std::size_t rounds = 0;  // so that counting takes some time: it is to be seen on one processor too
     };
     const auto count = [](counting& j) -> steps {
         for (;;) {
-            for (int i = 0; i < 1'000; ++i) {  // some time, so that it is seen running on one processor too
-                ++j.rounds;
+            for (int i = 0; i < 1'000; ++i) {
+                j.rounds = j.rounds + 1;
             }
             co_await std::suspend_always();
         }

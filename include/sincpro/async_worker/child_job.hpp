@@ -167,14 +167,17 @@ private:
     std::tuple<child<T>...> children_;
 };
 
-/// How a T stands in a tuple, a variant or a vector.
+/// How a T stands in a tuple.
 template <class T>
-using element_t = std::conditional_t<
-    std::is_void_v<T>, std::monostate,
-    std::conditional_t<std::is_reference_v<T>, std::reference_wrapper<std::remove_reference_t<T>>, T>>;
+using tuple_element_t = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+
+/// How a T stands in a variant or a vector, which cannot hold references.
+template <class T>
+using element_t =
+    std::conditional_t<std::is_reference_v<T>, std::reference_wrapper<std::remove_reference_t<T>>, tuple_element_t<T>>;
 
 template <class T>
-element_t<T> take_element(result<T>& r) {
+tuple_element_t<T> take_element(result<T>& r) {
     if constexpr (std::is_void_v<T>) {
         std::move(r).value();
         return {};

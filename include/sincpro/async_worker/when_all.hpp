@@ -37,10 +37,10 @@ class when_all_tuple final : public when_all_operation {
 public:
     explicit when_all_tuple(task<T>... tasks) : children_(std::move(tasks)...) {}
 
-    std::tuple<element_t<T>...> await_resume() {
+    std::tuple<tuple_element_t<T>...> await_resume() {
         check();
         return std::apply(
-            [](detail::child<T>&... c) { return std::tuple<element_t<T>...>(take_element<T>(c.outcome)...); },
+            [](detail::child<T>&... c) { return std::tuple<tuple_element_t<T>...>(take_element<T>(c.outcome)...); },
             children_.all());
     }
 
