@@ -79,8 +79,8 @@ public:
         handles_.push_back(std::move(easy));
     }
 
-    // Waits for the first of all events that libcurl asked for, tells it, and so on. While libcurl works nobody waits for
-    // a descriptor, so it may close them as it likes.
+    // Waits for the first of all events that libcurl asked for, tells it, and so on. While libcurl works nobody waits
+    // for a descriptor, so it may close them as it likes.
     task<> perform() {
         event next{CURL_SOCKET_TIMEOUT, 0};
         for (;;) {

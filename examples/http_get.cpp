@@ -236,9 +236,11 @@ int main(int argc, char** argv) {
     }
     try {
         // Each URL has its own limit, so that the others are there when it ends; that of the call is the net beneath.
-        std::vector<report> reports = sincpro::run_async_task(fetch_all(urls, limit), 2 * limit);
-        const auto failed = std::count_if(reports.begin(), reports.end(), [](report& r) { return !print(r); });
-        return failed == 0 ? 0 : 1;
+        bool all_arrived = true;
+        for (report& result : sincpro::run_async_task(fetch_all(urls, limit), 2 * limit)) {
+            all_arrived = print(result) && all_arrived;
+        }
+        return all_arrived ? 0 : 1;
     } catch (const std::exception& error) {
         std::fprintf(stderr, "%s\n", error.what());
         return 1;

@@ -1,5 +1,5 @@
-// libpq's asynchronous calls behind one synchronous call: ten queries on ten connections at once; the one that takes too
-// long is cancelled on the server as well.
+// libpq's asynchronous calls behind one synchronous call: ten queries on ten connections at once; the one that takes
+// too long is cancelled on the server as well.
 // g++ -std=c++20 -Iinclude -I$(pg_config --includedir) examples/postgres.cpp -o postgres -pthread -lpq && ./postgres ""
 #include <sincpro/async_worker.hpp>
 

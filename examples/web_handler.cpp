@@ -1,5 +1,5 @@
-// A synchronous web framework (cpp-httplib) whose handler asks several backends at once, at most 8 at a time, and answers
-// within a deadline with what has arrived, even if one backend hangs and one fails.
+// A synchronous web framework (cpp-httplib) whose handler asks several backends at once, at most 8 at a time, and
+// answers within a deadline with what has arrived, even if one backend hangs and one fails.
 // g++ -std=c++20 -Iinclude examples/web_handler.cpp -o web_handler -pthread $(pkg-config --cflags --libs cpp-httplib)
 #include <sincpro/async_worker.hpp>
 

@@ -120,7 +120,8 @@ TEST_CASE("what a temporary closure captures is destroyed once for each time it 
 }
 #endif
 
-TEST_CASE("a temporary closure with trivial captures is welcome everywhere") {
+TEST_CASE("functions and temporary closures with trivial captures are welcome everywhere") {
+    CHECK(run_async_task(to_thread(function)) == 1);
     CHECK(run_async_task([]() -> task<int> {
               int n = 6;
               co_return co_await to_thread([&n] { return n; });

@@ -41,9 +41,7 @@ TEST_CASE("the first call starts the worker thread once, however many threads ca
     }
 }
 
-TEST_CASE("a process that does not use a worker has no thread of it") {
-    ends_with(3, "nothing_is_started_unasked");
-}
+TEST_CASE("a process that does not use a worker has no thread of it") { ends_with(3, "nothing_is_started_unasked"); }
 
 // Exit
 
@@ -99,13 +97,9 @@ TEST_CASE("objects that are constructed after the first use may call in their de
     ends_with(25, "call_in_atexit");
 }
 
-TEST_CASE("a future may be read after exit has shut the worker down") {
-    ends_with(26, "future_read_after_exit");
-}
+TEST_CASE("a future may be read after exit has shut the worker down") { ends_with(26, "future_read_after_exit"); }
 
-TEST_CASE("a static worker is shut down like the default one") {
-    ends_with(27, "static_worker");
-}
+TEST_CASE("a static worker is shut down like the default one") { ends_with(27, "static_worker"); }
 
 TEST_CASE("nothing is printed") {
     ends_with(28, "unobserved_failures");
@@ -163,9 +157,7 @@ TEST_CASE("the child of a fork may exit and destroy its workers") {
     forks("fork_destroys_workers_in_the_child");
 }
 
-TEST_CASE("a fork leaves the parent undisturbed") {
-    forks("fork_leaves_waiting_tasks_of_the_parent_alone");
-}
+TEST_CASE("a fork leaves the parent undisturbed") { forks("fork_leaves_waiting_tasks_of_the_parent_alone"); }
 
 TEST_CASE("a busy process may fork at any time") {
     forks("fork_many_times_while_busy");

@@ -75,13 +75,9 @@ task<int> answer() {
     co_return 42;
 }
 
-task<> nothing() {
-    co_await yield();
-}
+task<> nothing() { co_await yield(); }
 
-task<std::int64_t> thread_of_task() {
-    co_return this_thread_number();
-}
+task<std::int64_t> thread_of_task() { co_return this_thread_number(); }
 
 template <class T>
 task<T> gives(T value) {
@@ -106,13 +102,9 @@ task<> throws(E error) {
     throw error;
 }
 
-task<> sleeps(std::chrono::nanoseconds time) {
-    co_await sleep_for(time);
-}
+task<> sleeps(std::chrono::nanoseconds time) { co_await sleep_for(time); }
 
-task<> until_cancelled() {
-    co_await sleep_for(std::chrono::hours::max());
-}
+task<> until_cancelled() { co_await sleep_for(std::chrono::hours::max()); }
 
 /// Takes its time to die, so that whoever does not wait for that is found out.
 class slow_to_die {
@@ -131,8 +123,8 @@ private:
     bool* dead_;
 };
 
-/// Calls `attempt` with longer and longer timeouts until its task had begun before the deadline: how long that takes is the
-/// machine's business. `attempt` says whether it had.
+/// Calls `attempt` with longer and longer timeouts until its task had begun before the deadline: how long that takes is
+/// the machine's business. `attempt` says whether it had.
 template <class F>
 bool begins_before_its_deadline(F attempt) {
     for (std::chrono::milliseconds timeout(5); timeout < support::patience; timeout *= 2) {
@@ -413,7 +405,7 @@ TEST_CASE("the captures of a callable live as long as its coroutine and die befo
     auto text = std::make_unique<std::string>("alive");
     CHECK(run_async_task([text = std::move(text), object = counted(log)]() -> task<std::string> {
               co_await sleep_for(2ms);
-              co_return* text;
+              co_return *text;
           }) == "alive");
     CHECK(log.alive() == 0);
     CHECK(log.destroyed_on() == worker_thread);
@@ -832,7 +824,8 @@ TEST_CASE("a late result is dropped") {
     }));
 }
 
-TEST_CASE("an exception other than operation_cancelled that a timed-out task ends with is nested in the timeout_error") {
+TEST_CASE(
+    "an exception other than operation_cancelled that a timed-out task ends with is nested in the timeout_error") {
     struct coroutines {
         static task<> fails_at_the_end(bool& begun, std::exception_ptr error) {
             begun = true;
@@ -890,7 +883,8 @@ TEMPLATE_TEST_CASE("a timeout of zero or less does not start the task and destro
         timeouts.push_back(TestType(-0.0F));
     }
     for (const auto timeout : timeouts) {
-        const auto error = thrown<timeout_error>([&] { run_async_task(coroutines::notes(started, counted(log)), timeout); });
+        const auto error =
+            thrown<timeout_error>([&] { run_async_task(coroutines::notes(started, counted(log)), timeout); });
         CHECK(error.task_stopped());
         CHECK(log.alive() == 0);
         CHECK_THROWS_AS(run_async_task([&] { return coroutines::notes(started, counted(log)); }, timeout),

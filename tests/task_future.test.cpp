@@ -57,7 +57,8 @@ static_assert(!std::is_copy_constructible_v<task_future<int>>);
 static_assert(std::is_same_v<decltype(submit_async_task(std::declval<task<int>>())), task_future<int>>);
 static_assert(std::is_same_v<decltype(submit_async_task(std::declval<task<>>())), task_future<void>>);
 static_assert(std::is_same_v<decltype(submit_async_task(std::declval<task<int&>>())), task_future<int&>>);
-static_assert(std::is_same_v<decltype(submit_async_task(std::declval<support::ready_awaiter<int&&>>())), task_future<int>>);
+static_assert(
+    std::is_same_v<decltype(submit_async_task(std::declval<support::ready_awaiter<int&&>>())), task_future<int>>);
 
 struct bespoke_error : std::runtime_error {
     explicit bespoke_error(int c) : std::runtime_error("bespoke"), code(c) {}
@@ -85,9 +86,7 @@ task<> fails_at(foreign_event& event, std::exception_ptr error) {
     std::rethrow_exception(error);
 }
 
-task<std::int64_t> thread_of_task() {
-    co_return this_thread_number();
-}
+task<std::int64_t> thread_of_task() { co_return this_thread_number(); }
 
 task<int> waits(gate begun, [[maybe_unused]] counted object) {
     begun.open();
@@ -182,7 +181,7 @@ TEST_CASE("submit takes what run takes") {
     auto text = std::make_unique<std::string>("alive");
     auto future = submit_async_task([text = std::move(text)]() -> task<std::string> {
         co_await sleep_for(2ms);
-        co_return* text;
+        co_return *text;
     });
     CHECK(future.get() == "alive");
     submit_async_task(sleep_for(1ms)).get();
@@ -573,9 +572,9 @@ TEST_CASE("drop and failure at the same time: the exception is reported once") {
     for (const auto& report : reports) {
         CHECK(report.thread == thread);
         ++seen[static_cast<std::size_t>(thrown<bespoke_error>([&] {
-                  std::rethrow_exception(report.error);
-                  return 0;
-              }).code)];
+                                            std::rethrow_exception(report.error);
+                                            return 0;
+                                        }).code)];
     }
     CHECK(seen == std::vector<int>(rounds, 1));
 }
@@ -662,7 +661,8 @@ TEST_CASE("submit is fine on a worker's thread, its own and another's") {
 
 TEST_CASE("a task that was submitted by a task goes on after that one has ended") {
     foreign_event event;
-    auto inner = sincpro::run_async_task([&]() -> task<task_future<int>> { co_return submit_async_task(gives_at(event, 5)); });
+    auto inner =
+        sincpro::run_async_task([&]() -> task<task_future<int>> { co_return submit_async_task(gives_at(event, 5)); });
     event.set();
     CHECK(inner.get() == 5);
 }

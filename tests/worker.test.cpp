@@ -67,9 +67,7 @@ task<int> gives(int value) {
     co_return value;
 }
 
-task<std::int64_t> thread_of_task() {
-    co_return this_thread_number();
-}
+task<std::int64_t> thread_of_task() { co_return this_thread_number(); }
 
 /// Waits for ever, but can be cancelled.
 task<int> waits(arrivals begun, [[maybe_unused]] counted object) {
@@ -587,8 +585,9 @@ TEST_CASE("the worker thread blocks all asynchronous signals but SIGPROF") {
     worker w;
     const auto blocked = std::stoull(support::status_of(w.run(thread_of_task()), "SigBlk"), nullptr, 16);
     const auto is_blocked = [&](int signal) { return (blocked >> (signal - 1) & 1) != 0; };
-    for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM, SIGTERM, SIGCHLD, SIGCONT, SIGTSTP,
-                             SIGTTIN, SIGTTOU, SIGURG, SIGXCPU, SIGVTALRM, SIGWINCH, SIGIO, SIGRTMIN, SIGRTMAX}) {
+    for (const int signal :
+         {SIGHUP,  SIGINT,  SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE,   SIGALRM,  SIGTERM, SIGCHLD,  SIGCONT,
+          SIGTSTP, SIGTTIN, SIGTTOU, SIGURG,  SIGXCPU, SIGVTALRM, SIGWINCH, SIGIO,   SIGRTMIN, SIGRTMAX}) {
         INFO("signal " << signal);
         CHECK(is_blocked(signal));
     }
@@ -811,7 +810,8 @@ extern "C" {
 // A sanitizer's own, if there is one; what it calls would not be found behind this executable.
 [[gnu::weak]] int __interceptor_pthread_create(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
 
-int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*), void* argument) noexcept {
+int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
+                   void* argument) noexcept {
     if (refuses_a_thread()) {
         return EAGAIN;
     }
@@ -824,7 +824,8 @@ int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*
 }
 }
 
-TEST_CASE("if the thread cannot be started the caller gets std::system_error, nothing leaks, and the next call tries again") {
+TEST_CASE(
+    "if the thread cannot be started the caller gets std::system_error, nothing leaks, and the next call tries again") {
     const lifetimes log;
     const arrivals begun;
     worker w;

@@ -73,9 +73,7 @@ inline void allow_many_files() {
 /// A counter of allocation_counter.cpp, or none where that library is not preloaded.
 using counter = std::uint64_t (*)();
 
-inline counter find_counter(const char* name) {
-    return reinterpret_cast<counter>(dlsym(RTLD_DEFAULT, name));
-}
+inline counter find_counter(const char* name) { return reinterpret_cast<counter>(dlsym(RTLD_DEFAULT, name)); }
 
 inline double median(std::vector<double> values) {
     if (values.empty()) return 0;

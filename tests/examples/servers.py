@@ -7,10 +7,7 @@
 """
 
 import ctypes
-import email.utils  # noqa: F401  (an ordinary user may not be able to read the modules that are imported later)
-import encodings.idna  # noqa: F401
 import http.server
-import mimetypes
 import os
 import pwd
 import signal
@@ -77,9 +74,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class MeetingHandler(Handler):
-    """Answers once `parties` requests are there at the same time; /most tells how many there were at most."""
-
-    parties = 0
+    """Answers once as many requests as meeting_of() was told are there at once; /most tells how many there were."""
 
     def do_GET(self):
         kind = type(self)
@@ -99,8 +94,8 @@ class MeetingHandler(Handler):
 
 
 def meeting_of(number):
-    return type("Meeting", (MeetingHandler,), {"parties": number, "barrier": threading.Barrier(number), "now": 0, "most": 0,
-                                               "lock": threading.Lock()})
+    members = {"barrier": threading.Barrier(number), "lock": threading.Lock(), "now": 0, "most": 0}
+    return type("Meeting", (MeetingHandler,), members)
 
 
 def read_request(connection):
@@ -165,7 +160,6 @@ class Servers:
         return self._bind()[1]
 
     def start(self):
-        mimetypes.init()
         parent = os.getpid()
         self.process = os.fork()
         if self.process == 0:

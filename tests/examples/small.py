@@ -3,15 +3,14 @@
 import re
 import sys
 
-from harness import Run, check, check_line, check_lines
+from harness import Run, check, check_lines
 
 NAME, PROGRAM = sys.argv[1:]
-PLACE = r"[a-z_]+\.cpp:\d+ \(\w+\)"
 TRIES = 20
 
 
 def in_time(patterns, least, too_long):
-    """The last captured number is a time in ms: never too short, and in one run at least shorter than one after another."""
+    """The time in ms that is printed is never too short, and in one run at least shorter than one after another."""
     for _ in range(TRIES):
         run = run_well(patterns)
         took = int(re.search(r"(\d+) ms, not", run.out).group(1))
@@ -21,8 +20,16 @@ def in_time(patterns, least, too_long):
     check(False, "one of %d runs took less than %d ms" % (TRIES, too_long))
 
 
+def missed_grace(line):
+    """The machine was so busy that the task did not unwind within cancel_grace."""
+    return line.endswith("it has stopped: false") or "task took longer" in line and "suspended at" not in line
+
+
 def run_well(patterns):
-    run = Run([PROGRAM])
+    for _ in range(TRIES):
+        run = Run([PROGRAM])
+        if not any(map(missed_grace, run.lines)):
+            break
     check_lines(run.lines, patterns)
     check(run.code == 0, "exit code 0")
     return run
@@ -49,7 +56,7 @@ def timeout():
 def partial_results():
     run_well([r"corner shop: 110 euros",
               r"closed shop: no price, opens at nine",
-              r"far shop: no price, task took longer than 1 s; suspended at partial_results\.cpp:\d+ \(price\)(?: <- .*)?",
+              r"far shop: no price, task took longer than 1 s; suspended at partial_results\.cpp:\d+ \(price\)",
               r"big shop: 80 euros"])
 
 
@@ -84,7 +91,8 @@ def callback():
 
 
 def blocking_clients():
-    in_time([r"%s has %d orders" % (city, len(city)) for city in ("Oruro", "Tarija", "Potosi", "Sucre", "Beni", "Pando")] +
+    cities = ("Oruro", "Tarija", "Potosi", "Sucre", "Beni", "Pando")
+    in_time(["%s has %d orders" % (city, len(city)) for city in cities] +
             [r"6 queries of 200 ms took \d+ ms, not 1200"], 400, 1200)
 
 

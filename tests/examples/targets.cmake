@@ -1,4 +1,4 @@
-# A test for each example: it runs the program, where needed against real servers on loopback, and checks what it prints.
+# A test for each example runs the program, where needed against real servers on loopback, and checks what it prints.
 # Included by tests/CMakeLists.txt after the examples are known.
 find_package(Python3 QUIET COMPONENTS Interpreter)
 set(example_tests_dir "${CMAKE_CURRENT_LIST_DIR}")

@@ -36,7 +36,8 @@ with Servers() as servers:
         return "http://127.0.0.1:%d%s" % (port, path)
 
     backends = [url(silent), url(failing, "/x"), url(refused)] + [url(meeting, "/%d" % i) for i in range(GOOD)]
-    expected = [r"no answer, task took longer than %d s.*" % LIMIT, r"no answer, status 500", r"no answer, request failed: Connection"]
+    expected = [r"no answer, task took longer than %d s.*" % LIMIT, r"no answer, status 500",
+                r"no answer, request failed: Connection"]
     expected += [r"met"] * GOOD
 
     program = subprocess.Popen([PROGRAM, "-t", str(LIMIT)] + backends, stdin=subprocess.PIPE, stdout=subprocess.PIPE,

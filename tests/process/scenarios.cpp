@@ -1,5 +1,5 @@
-// What happens to a process that uses the library: process.test.cpp starts this with the name of a scenario. A scenario that
-// goes as it should prints nothing; one that does not says why on standard error.
+// What happens to a process that uses the library: process.test.cpp starts this with the name of a scenario. A scenario
+// that goes as it should prints nothing; one that does not says why on standard error.
 
 #include <sincpro/async_worker.hpp>
 
@@ -138,9 +138,7 @@ task<> exits(int code) {
     std::exit(code);
 }
 
-task<std::int64_t> thread_of_task() {
-    co_return support::this_thread_number();
-}
+task<std::int64_t> thread_of_task() { co_return support::this_thread_number(); }
 
 // First call
 
@@ -301,9 +299,11 @@ void block_threads(int count) {
     for (int i = 0; i < count; ++i) {
         std::thread([i] {
             const auto outcome = outcome_of([&] {
-                return i % 2 == 0 ? run_async_task(waits(begun, counted(log))) : run_async_task(waits(begun, counted(log)), 24h);
+                return i % 2 == 0 ? run_async_task(waits(begun, counted(log)))
+                                  : run_async_task(waits(begun, counted(log)), 24h);
             });
-            check(outcome == "operation_cancelled" || outcome == "worker_stopped", "a thread was released with " + outcome);
+            check(outcome == "operation_cancelled" || outcome == "worker_stopped",
+                  "a thread was released with " + outcome);
             released.arrive();
             // Goes nowhere, as the process ends: what it returned to may be gone.
             for (;;) {
@@ -385,9 +385,11 @@ int call_after_exit() {
         check(outcome_of([&] { return run_async_task(waits(begun, counted(log))); }) == "worker_stopped", "run");
         check(outcome_of([&] { return run_async_task(waits(begun, counted(log)), 1s); }) == "worker_stopped",
               "run with a timeout");
-        check(outcome_of([&] { return submit_async_task(waits(begun, counted(log))).get(); }) == "worker_stopped", "submit");
-        check(outcome_of([&] { return run_async_task([&] { return waits(begun, counted(log)); }); }) == "worker_stopped",
-              "run of a callable");
+        check(outcome_of([&] { return submit_async_task(waits(begun, counted(log))).get(); }) == "worker_stopped",
+              "submit");
+        check(
+            outcome_of([&] { return run_async_task([&] { return waits(begun, counted(log)); }); }) == "worker_stopped",
+            "run of a callable");
         check(outcome_of([&] { return (default_worker().start(), 0); }) == "worker_stopped", "start");
         check(begun.count() == 0, "a task was started");
         check(log.alive() == 0, "a frame leaked");
@@ -427,7 +429,8 @@ int future_read_after_exit() {
     static const lifetimes log;
     static const arrivals begun;
     before_the_worker.say = [] {
-        check(outcome_of([] { return (*suspended)->get(); }) == "operation_cancelled", "the future of a suspended task");
+        check(outcome_of([] { return (*suspended)->get(); }) == "operation_cancelled",
+              "the future of a suspended task");
         check(outcome_of([] { return (*ended)->get(); }) == "value", "the future of a task that has ended");
         (*suspended)->cancel();
         delete suspended;
@@ -505,7 +508,7 @@ int handles_a_signal() {
 
 // Fork
 
-/// Forks, calls `in_child` in the child, which then ends without any clean-up, and waits for it. False if it did not end well.
+/// Forks, and calls `in_child` in the child, which then ends without any clean-up, with what that returns.
 template <class F>
 pid_t fork_child(F&& in_child) {
     const pid_t child = ::fork();
@@ -768,7 +771,8 @@ int fork_in_a_task_and_call() {
 }
 
 const std::map<std::string_view, int (*)()> scenarios = {
-#define SCENARIO(name) {#name, name}
+#define SCENARIO(name) \
+    { #name, name }
     SCENARIO(first_call_by_many_threads),
     SCENARIO(nothing_is_started_unasked),
     SCENARIO(exit_idle),

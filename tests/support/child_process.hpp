@@ -26,8 +26,8 @@ namespace support {
 
 /// How another process ended.
 struct ended_process {
-    int exit_code = -1;  // -1: it did not exit
-    int signal = 0;      // that ended it; 0: none
+    int exit_code = -1;   // -1: it did not exit
+    int signal = 0;       // that ended it; 0: none
     bool in_time = true;  // false: it was killed because its time was over
     std::string out, err;
     std::chrono::steady_clock::duration took{};

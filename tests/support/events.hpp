@@ -15,7 +15,7 @@ namespace support {
 /// How long a test waits for an event that must come: only a defect makes it wait that long.
 inline constexpr std::chrono::seconds patience{60};
 
-/// Counts arrivals; anybody may wait for the n-th. Copies share one count, so a task that outlives its test may hold one.
+/// Counts arrivals; anybody may wait for the n-th. Copies share one count, so that a task may outlive its test.
 class arrivals {
 public:
     void arrive() const {

@@ -2,8 +2,8 @@
 
 // Awaitables as other libraries write them. None of them knows the library under test.
 //
-// An await_suspend that resumes its handle, or shows it to other threads, is not inlined: Clang before 17 would keep its
-// locals in the frame of the coroutine, which may be gone by then.
+// An await_suspend that resumes its handle, or shows it to other threads, is not inlined: Clang before 17 would keep
+// its locals in the frame of the coroutine, which may be gone by then.
 
 #include <atomic>
 #include <condition_variable>
@@ -60,8 +60,7 @@ public:
 template <class T = void>
 class ready_awaiter {
 public:
-    ready_awaiter()
-        requires std::is_void_v<T>
+    ready_awaiter() requires std::is_void_v<T>
     = default;
     template <class U>
         requires(!std::is_same_v<std::remove_cvref_t<U>, ready_awaiter>)
@@ -129,8 +128,7 @@ struct throws_when_awaited {
 template <class T = void>
 class member_co_await {
 public:
-    member_co_await()
-        requires std::is_void_v<T>
+    member_co_await() requires std::is_void_v<T>
     = default;
     template <class U>
         requires(!std::is_same_v<std::remove_cvref_t<U>, member_co_await>)
@@ -159,8 +157,8 @@ transfers_back<T> operator co_await(const free_co_await<T>& awaited) {
     return transfers_back<T>(awaited.value);
 }
 
-/// A thread of another library with its own queue. `co_await thread.hop()` goes on there. Joins in its destructor, which
-/// must not run while a coroutine is still on its way to it.
+/// A thread of another library with its own queue. `co_await thread.hop()` goes on there. Joins in its destructor,
+/// which must not run while a coroutine is still on its way to it.
 class foreign_thread {
 public:
     foreign_thread() : thread_([this] { run(); }) {}
@@ -322,8 +320,8 @@ struct foreign_return<void> {
     foreign_result<void>* result = nullptr;
 };
 
-/// A lazy coroutine of another library: starts when it is awaited, by symmetric transfer, and ends the same way. Its promise
-/// accepts every awaitable as it is.
+/// A lazy coroutine of another library: starts when it is awaited, by symmetric transfer, and ends the same way. Its
+/// promise accepts every awaitable as it is.
 template <class T = void>
 class foreign_lazy {
 public:
@@ -375,8 +373,8 @@ private:
     std::coroutine_handle<promise_type> frame_;
 };
 
-/// A coroutine of another library that runs as soon as it is called, on the caller's thread; awaiting it waits for its end. May
-/// be dropped: it goes on by itself.
+/// A coroutine of another library that runs as soon as it is called, on the caller's thread; awaiting it waits for its
+/// end. May be dropped: it goes on by itself.
 template <class T = void>
 class foreign_eager {
     struct shared : foreign_result<T> {
@@ -389,12 +387,12 @@ public:
     struct promise_type : foreign_return<T> {
         struct final_awaiter {
             bool await_ready() const noexcept { return false; }
-            // Resumes instead of transferring: Clang before 17 keeps the handle to transfer to in the frame destroyed here.
+            // Resumes instead of transferring: Clang before 17 keeps the handle to transfer to in the frame, which is
+            // destroyed here.
             [[gnu::noinline]] void await_suspend(std::coroutine_handle<promise_type> self) const noexcept {
                 const auto kept_alive = self.promise().state;
                 self.destroy();
-                void* const waiter =
-                    kept_alive->waiter.exchange(kept_alive->ended(), std::memory_order_acq_rel);
+                void* const waiter = kept_alive->waiter.exchange(kept_alive->ended(), std::memory_order_acq_rel);
                 if (waiter != nullptr) {
                     std::coroutine_handle<>::from_address(waiter).resume();
                 }

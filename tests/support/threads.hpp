@@ -18,8 +18,12 @@
 
 #include "events.hpp"
 #elif defined(_WIN32)
+#ifndef WIN32_LEAN_AND_MEAN
 #define WIN32_LEAN_AND_MEAN
+#endif
+#ifndef NOMINMAX
 #define NOMINMAX
+#endif
 #include <windows.h>
 #else
 #include <pthread.h>
@@ -40,9 +44,7 @@ inline std::int64_t this_thread_number() {
 
 #if defined(__linux__)
 
-inline std::filesystem::path thread_folder(std::int64_t thread) {
-    return "/proc/self/task/" + std::to_string(thread);
-}
+inline std::filesystem::path thread_folder(std::int64_t thread) { return "/proc/self/task/" + std::to_string(thread); }
 
 /// As the system shows it: at most 15 characters. Empty if there is no such thread.
 inline std::string thread_name(std::int64_t thread) {

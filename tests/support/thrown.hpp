@@ -5,7 +5,7 @@
 
 namespace support {
 
-/// What `f` throws; null if it returns. Its current_exception, so that `==` compares exception objects, not their types.
+/// What `f` throws; null if it returns. Two are equal if they are the same exception object.
 template <class F>
 std::exception_ptr thrown_by(F&& f) {
     try {

@@ -1,11 +1,9 @@
-#include <asio.hpp>
 #include <benchmark/benchmark.h>
+#include <asio.hpp>
 
 namespace {
 
-[[gnu::noinline]] asio::awaitable<int> child(int value) {
-    co_return value;
-}
+[[gnu::noinline]] asio::awaitable<int> child(int value) { co_return value; }
 
 asio::awaitable<void> await_children(benchmark::State& state) {
     for (auto _ : state) benchmark::DoNotOptimize(co_await child(1));

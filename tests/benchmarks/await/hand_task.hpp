@@ -37,7 +37,7 @@ struct recycled {
 
 template <class Frames>
 class task {
-  public:
+public:
     struct promise_type : Frames {
         struct final_awaiter {
             bool await_ready() const noexcept { return false; }
@@ -80,7 +80,7 @@ class task {
         return await_resume();
     }
 
-  private:
+private:
     explicit task(std::coroutine_handle<promise_type> frame) : frame_(frame) {}
     std::coroutine_handle<promise_type> frame_;
 };
@@ -99,7 +99,7 @@ struct when_all_counter {
 /// The usual wrapper around each child of a when_all.
 template <class Frames>
 class wrapper {
-  public:
+public:
     struct promise_type : Frames {
         struct final_awaiter {
             bool await_ready() const noexcept { return false; }
@@ -136,7 +136,7 @@ class wrapper {
         return *frame_.promise().value;
     }
 
-  private:
+private:
     explicit wrapper(std::coroutine_handle<promise_type> frame) : frame_(frame) {}
     std::coroutine_handle<promise_type> frame_;
 };
@@ -148,7 +148,7 @@ wrapper<Frames> wrap(task<Frames> child) {
 
 template <class Frames>
 class when_all {
-  public:
+public:
     explicit when_all(std::vector<task<Frames>> children) {
         children_.reserve(children.size());
         for (auto& child : children) children_.push_back(wrap(std::move(child)));
@@ -168,7 +168,7 @@ class when_all {
         return results;
     }
 
-  private:
+private:
     std::vector<wrapper<Frames>> children_;
     when_all_counter counter_{};
 };

@@ -4,9 +4,7 @@
 
 namespace {
 
-[[gnu::noinline]] sincpro::task<int> child(int value) {
-    co_return value;
-}
+[[gnu::noinline]] sincpro::task<int> child(int value) { co_return value; }
 
 sincpro::task<> await_children(benchmark::State& state) {
     for (auto _ : state) benchmark::DoNotOptimize(co_await child(1));

@@ -13,7 +13,7 @@ asio::awaitable<int> run_it(F f) {
 }
 
 class asio_loop {
-  public:
+public:
     void start() {
         thread_ = std::thread([this] { context_.run(); });
     }
@@ -42,7 +42,7 @@ class asio_loop {
         thread_.join();
     }
 
-  private:
+private:
     asio::io_context context_{1};
     asio::executor_work_guard<asio::io_context::executor_type> work_{context_.get_executor()};
     std::thread thread_;

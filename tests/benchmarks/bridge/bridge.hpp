@@ -16,7 +16,9 @@
 namespace bench {
 
 template <class C>
-concept submits = requires(C& c) { c.submit([] { return 1; }); };
+concept submits = requires(C& c) {
+    c.submit([] { return 1; });
+};
 
 template <class C>
 int round_trips(C& contender, const std::string& placement, double milliseconds) {

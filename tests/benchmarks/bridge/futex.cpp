@@ -9,7 +9,7 @@
 namespace {
 
 class word {
-  public:
+public:
     void set() {
         value_.store(1, std::memory_order_release);
         syscall(SYS_futex, &value_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
@@ -22,12 +22,12 @@ class word {
         value_.store(0, std::memory_order_relaxed);
     }
 
-  private:
+private:
     std::atomic<int> value_{0};
 };
 
 class ping_pong {
-  public:
+public:
     void start() {
         thread_ = std::thread([this] {
             while (ping_.wait_and_clear(), run_ != nullptr) {
@@ -52,7 +52,7 @@ class ping_pong {
         thread_.join();
     }
 
-  private:
+private:
     word ping_, pong_;
     void (*run_)(ping_pong&) = nullptr;
     void* argument_ = nullptr;

@@ -12,7 +12,7 @@
 namespace {
 
 class uv_thread {
-  public:
+public:
     uv_thread() {
         uv_loop_init(&loop_);
         uv_async_init(&loop_, &wake_, [](uv_async_t* handle) { static_cast<uv_thread*>(handle->data)->drain(); });
@@ -42,7 +42,7 @@ class uv_thread {
         uv_loop_close(&loop_);
     }
 
-  private:
+private:
     void enqueue(std::function<void()> job) {
         {
             std::lock_guard lock(mutex_);

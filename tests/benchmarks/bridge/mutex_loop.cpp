@@ -12,7 +12,7 @@
 namespace {
 
 class mutex_loop {
-  public:
+public:
     void start() {
         thread_ = std::thread([this] { run(); });
     }
@@ -43,7 +43,7 @@ class mutex_loop {
         thread_.join();
     }
 
-  private:
+private:
     void run() {
         std::unique_lock lock(mutex_);
         for (;;) {

@@ -4,7 +4,6 @@
 
 namespace {
 
-
 sincpro::task<> ping(int fd, int rounds) {
     for (int i = 0; i < rounds; ++i) {
         bench::write_byte(fd);
