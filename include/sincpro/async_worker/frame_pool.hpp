@@ -15,30 +15,14 @@ namespace sincpro::detail {
 /// ends at once takes half the time that it takes with malloc, and a cross-thread free never meets a lock.
 class frame_pool {
 public:
-    SINCPRO_DETAIL_NOINLINE static void* allocate(std::size_t size) {
-        const std::size_t of = size_class(size);
-        if (recycling && of < classes) {
-            shelf& mine = shelves_[of];
-            if (block* const b = mine.first) {
-                mine.first = b->next;
-                return b;
-            }
-        }
-        return allocate_anew(size);
+    // The size is a constant where these are called, so what follows from it is too.
+    static void* allocate(std::size_t size) {
+        if (!recycling || size_class(size) >= classes) return ::operator new(size);
+        return take(size_class(size));
     }
-
-    SINCPRO_DETAIL_NOINLINE static void deallocate(void* p, std::size_t size) noexcept {
-        const std::size_t of = size_class(size);
-        if (recycling && of < classes) {
-            shelf& mine = shelves_[of];
-            block* const below = mine.first;
-            const std::size_t height = below != nullptr ? below->height : 0;
-            if (height < mine.limit) {
-                mine.first = ::new (p) block{below, height + 1};
-                return;
-            }
-        }
-        deallocate_further(p, size);
+    static void deallocate(void* p, std::size_t size) noexcept {
+        if (!recycling || size_class(size) >= classes) return ::operator delete(p);
+        put(p, size_class(size));
     }
 
 private:
@@ -67,14 +51,28 @@ private:
 
     static constexpr std::size_t size_class(std::size_t size) noexcept { return (size - 1) / step; }
 
-    SINCPRO_DETAIL_NOINLINE static void* allocate_anew(std::size_t size) {
-        const std::size_t of = size_class(size);
-        if (!recycling || of >= classes || closed_) return ::operator new(size);
+    SINCPRO_DETAIL_NOINLINE static void* take(std::size_t of) {
+        shelf& mine = shelves_[of];
+        block* const b = mine.first;
+        if (b == nullptr) return take_elsewhere(of);
+        mine.first = b->next;
+        return b;
+    }
+    SINCPRO_DETAIL_NOINLINE static void put(void* p, std::size_t of) noexcept {
+        shelf& mine = shelves_[of];
+        block* const below = mine.first;
+        const std::size_t height = below != nullptr ? below->height : 0;
+        if (height >= mine.limit) return put_elsewhere(p, of);
+        mine.first = ::new (p) block{below, height + 1};
+    }
+
+    SINCPRO_DETAIL_NOINLINE static void* take_elsewhere(std::size_t of) {
+        if (closed_) return ::operator new((of + 1) * step);
         sweep_at_thread_exit();  // also a thread that never frees keeps the rest of a batch
         // Each slot holds a whole batch or nothing, and is only ever exchanged: no lock that a fork could tear, no ABA.
         for (std::atomic<block*>& slot : shared_[of]) {
             if (slot.load(std::memory_order_relaxed) == nullptr) continue;
-            // Pairs with the release in deallocate_further().
+            // Pairs with the release in hand_over().
             if (block* const b = slot.exchange(nullptr, std::memory_order_acquire)) {
                 shelves_[of].first = b->next;
                 return b;
@@ -83,9 +81,8 @@ private:
         return ::operator new((of + 1) * step);
     }
 
-    SINCPRO_DETAIL_NOINLINE static void deallocate_further(void* p, std::size_t size) noexcept {
-        const std::size_t of = size_class(size);
-        if (!recycling || of >= classes || closed_) return ::operator delete(p);
+    SINCPRO_DETAIL_NOINLINE static void put_elsewhere(void* p, std::size_t of) noexcept {
+        if (closed_) return ::operator delete(p);
         sweep_at_thread_exit();
         shelf& mine = shelves_[of];
         if (mine.limit == 0) {
