@@ -16,6 +16,7 @@
 #include "support/counted.hpp"
 #include "support/events.hpp"
 #include "support/foreign.hpp"
+#include "support/scale.hpp"
 
 namespace {
 
@@ -28,6 +29,8 @@ using sincpro::sleep_for;
 using sincpro::submit_async_task;
 using sincpro::task;
 using sincpro::yield;
+using support::a_hundred_thousand;
+using support::a_million;
 using support::counted;
 using support::gate;
 using support::lifetimes;
@@ -132,7 +135,7 @@ TEST_CASE("1,000,000 awaits of as_result need no stack") {
         }
         co_return total;
     };
-    CHECK(run_async_task(sum(1'000'000)) == 1'000'000);
+    CHECK(run_async_task(sum(a_million)) == a_million);
 }
 
 namespace {
@@ -148,5 +151,5 @@ task<int> deep(int depth) {
 }  // namespace
 
 TEST_CASE("as_result may be nested 100,000 deep") {
-    CHECK(run_async_task(deep(100'000)) == 100'000);
+    CHECK(run_async_task(deep(a_hundred_thousand)) == a_hundred_thousand);
 }

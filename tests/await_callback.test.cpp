@@ -20,6 +20,7 @@
 #include "support/catch.hpp"
 #include "support/counted.hpp"
 #include "support/events.hpp"
+#include "support/scale.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -33,6 +34,7 @@ using sincpro::sleep_for;
 using sincpro::submit_async_task;
 using sincpro::task;
 using sincpro::yield;
+using support::a_million;
 using support::counted;
 using support::gate;
 using support::lifetimes;
@@ -570,10 +572,10 @@ TEST_CASE("1,000,000 completions inside initiate need no stack") {
     const auto sum = []() -> task<long> {
         const auto initiate = [](completion<int> done) { done(1); };
         long total = 0;
-        for (int i = 0; i < 1'000'000; ++i) {
+        for (int i = 0; i < a_million; ++i) {
             total += co_await await_callback<int>(initiate);
         }
         co_return total;
     };
-    CHECK(run_async_task(sum()) == 1'000'000);
+    CHECK(run_async_task(sum()) == a_million);
 }

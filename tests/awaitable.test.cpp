@@ -17,6 +17,7 @@
 #include "support/catch.hpp"
 #include "support/events.hpp"
 #include "support/foreign.hpp"
+#include "support/scale.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -26,6 +27,8 @@ using sincpro::run_async_task;
 using sincpro::sleep_for;
 using sincpro::submit_async_task;
 using sincpro::task;
+using support::a_hundred_thousand;
+using support::a_million;
 using support::foreign_eager;
 using support::foreign_event;
 using support::foreign_lazy;
@@ -57,8 +60,6 @@ static_assert(std::is_same_v<bridge_result<ready_awaiter<int&>>, int&>);
 static_assert(std::is_same_v<bridge_result<ready_awaiter<const int&>>, const int&>);
 static_assert(std::is_same_v<bridge_result<ready_awaiter<std::string&&>>, std::string>);
 static_assert(std::is_same_v<bridge_result<ready_awaiter<>>, void>);
-
-constexpr int many = 1'000'000;
 
 template <class A>
 task<long> await_repeatedly(int rounds) {
@@ -145,23 +146,23 @@ TEST_CASE("combinators take awaitables of other libraries") {
 }
 
 TEST_CASE("1,000,000 awaits of an awaitable that resumes inside await_suspend need no stack") {
-    CHECK(run_async_task(await_repeatedly<resumes_inline<int>>(many)) == many);
+    CHECK(run_async_task(await_repeatedly<resumes_inline<int>>(a_million)) == a_million);
 }
 
 TEST_CASE("1,000,000 awaits of an awaitable that is ready at once need no stack") {
-    CHECK(run_async_task(await_repeatedly<ready_awaiter<int>>(many)) == many);
+    CHECK(run_async_task(await_repeatedly<ready_awaiter<int>>(a_million)) == a_million);
 }
 
 TEST_CASE("1,000,000 awaits of an awaitable whose await_suspend returns false need no stack") {
-    CHECK(run_async_task(await_repeatedly<refuses_to_suspend<int>>(many)) == many);
+    CHECK(run_async_task(await_repeatedly<refuses_to_suspend<int>>(a_million)) == a_million);
 }
 
 TEST_CASE("1,000,000 awaits of an awaitable that transfers back need no stack") {
-    CHECK(run_async_task(await_repeatedly<transfers_back<int>>(many)) == many);
+    CHECK(run_async_task(await_repeatedly<transfers_back<int>>(a_million)) == a_million);
 }
 
 TEST_CASE("1,000,000 awaits of an awaitable with operator co_await need no stack") {
-    CHECK(run_async_task(await_repeatedly<member_co_await<int>>(many)) == many);
+    CHECK(run_async_task(await_repeatedly<member_co_await<int>>(a_million)) == a_million);
 }
 
 TEST_CASE("1,000,000 awaits of a lazy coroutine of another library need no stack") {
@@ -169,13 +170,13 @@ TEST_CASE("1,000,000 awaits of a lazy coroutine of another library need no stack
         static foreign_lazy<int> one() { co_return 1; }
         static task<long> sum() {
             long total = 0;
-            for (int i = 0; i < many; ++i) {
+            for (int i = 0; i < a_million; ++i) {
                 total += co_await one();
             }
             co_return total;
         }
     };
-    CHECK(run_async_task(coroutines::sum()) == many);
+    CHECK(run_async_task(coroutines::sum()) == a_million);
 }
 
 TEST_CASE("a task is back on its worker thread after every await of something that resumes elsewhere") {
@@ -443,7 +444,7 @@ TEST_CASE("100,000 tasks of one worker may wait for one foreign event that one o
     };
     foreign_event event;
     std::vector<task<int>> all;
-    for (int i = 0; i < 100'000; ++i) {
+    for (int i = 0; i < a_hundred_thousand; ++i) {
         all.push_back(coroutines::wait(event));
     }
     all.push_back(coroutines::set(event));
@@ -452,7 +453,7 @@ TEST_CASE("100,000 tasks of one worker may wait for one foreign event that one o
     for (const int one : results) {
         total += one;
     }
-    CHECK(total == 100'000);
+    CHECK(total == a_hundred_thousand);
 }
 
 TEST_CASE("a task waiting for another library goes on until that resumes it, cancelled or not") {

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <atomic>
-#include <coroutine>
 #include <cstddef>
 #include <thread>
 #include <type_traits>
@@ -11,16 +10,16 @@
 
 #include "support/catch.hpp"
 #include "support/events.hpp"
+#include "support/hand_executor.hpp"
 
 namespace {
 
-using sincpro::await_location;
 using sincpro::detail::call_state;
 using sincpro::detail::claim;
 using sincpro::detail::counted_ptr;
 using sincpro::detail::executor;
 using sincpro::detail::job;
-using sincpro::detail::work;
+using support::hand_executor;
 
 /// Counts its references without owning itself.
 struct counting {
@@ -39,30 +38,6 @@ pointer share(counting& c) {
 static_assert(!std::is_convertible_v<counting*, pointer>);
 static_assert(!std::is_convertible_v<pointer, bool>);
 static_assert(std::is_nothrow_move_constructible_v<pointer> && std::is_nothrow_copy_constructible_v<pointer>);
-
-/// Keeps what is posted until run() is called; refuses it when it has ended.
-class executor_by_hand final : public executor {
-public:
-    bool post(work& w) noexcept override {
-        if (ended) {
-            return false;
-        }
-        posted.push_back(&w);
-        return true;
-    }
-    void resume(job&, std::coroutine_handle<>, const await_location&) noexcept override {}
-    void hold() noexcept override { references.fetch_add(1); }
-    void drop() noexcept override { references.fetch_sub(1); }
-    void run() {
-        for (work* w : std::exchange(posted, {})) {
-            w->run(*w);
-        }
-    }
-
-    bool ended = false;
-    std::vector<work*> posted;
-    std::atomic<int> references{0};
-};
 
 struct root_job final : job {
     explicit root_job(executor& e) : job(&e) {}
@@ -147,7 +122,7 @@ TEST_CASE("a released reference is the caller's") {
 }
 
 TEST_CASE("a call ends with its last reference, on whichever thread that is dropped") {
-    executor_by_hand loop;
+    hand_executor loop;
     {
         const auto call = call_on(loop);
         CHECK(loop.references == 1);
@@ -178,7 +153,7 @@ TEST_CASE("a call ends with its last reference, on whichever thread that is drop
 }
 
 TEST_CASE("the first claim counts, whoever makes it") {
-    executor_by_hand loop;
+    hand_executor loop;
     const auto call = call_on(loop);
     CHECK(call->claimed_by == claim::open);
     CHECK(call->try_claim(claim::deadline));
@@ -190,7 +165,7 @@ TEST_CASE("the first claim counts, whoever makes it") {
 }
 
 TEST_CASE("of result, deadline and shutdown at the same time exactly one is first") {
-    executor_by_hand loop;
+    hand_executor loop;
     constexpr int rounds = 500;
     constexpr std::array claims{claim::result, claim::deadline, claim::shutdown};
     std::vector<counted_ptr<call_state>> calls;
@@ -225,20 +200,20 @@ TEST_CASE("of result, deadline and shutdown at the same time exactly one is firs
 }
 
 TEST_CASE("a request to cancel reaches the task on its own thread, once, however often it is made") {
-    executor_by_hand loop;
+    hand_executor loop;
     root_job root(loop);
     auto call = call_on(loop);
     call->root = &root;
     call->request_cancel();
     call->request_cancel();
-    CHECK(loop.posted.size() == 1);
+    CHECK(loop.posted() == 1);
     CHECK(call->cancel_requested);
     CHECK_FALSE(root.cancelled);
     SECTION("while the call is kept") {
         loop.run();
         CHECK(root.cancelled);
         call->request_cancel();
-        CHECK(loop.posted.empty());
+        CHECK(loop.posted() == 0);
     }
     SECTION("though the caller has let go of it") {
         call = {};
@@ -258,13 +233,13 @@ TEST_CASE("a request to cancel reaches the task on its own thread, once, however
 }
 
 TEST_CASE("a request to cancel after the loop has ended does nothing, and keeps nothing alive") {
-    executor_by_hand loop;
-    loop.ended = true;
+    hand_executor loop;
+    loop.end();
     {
         const auto call = call_on(loop);
         call->request_cancel();
         call->request_cancel();
-        CHECK(loop.posted.empty());
+        CHECK(loop.posted() == 0);
     }
     CHECK(loop.references == 0);
 }

@@ -16,6 +16,7 @@
 
 #include "support/catch.hpp"
 #include "support/events.hpp"
+#include "support/scale.hpp"
 
 namespace {
 
@@ -28,6 +29,8 @@ using sincpro::submit_async_task;
 using sincpro::task;
 using sincpro::worker;
 using sincpro::yield;
+using support::a_hundred_thousand;
+using support::a_million;
 using support::gate;
 
 static_assert(!std::is_copy_constructible_v<semaphore::permit>);
@@ -286,25 +289,25 @@ TEST_CASE("100,000 tasks may wait for one permit") {
     };
     std::vector<task<>> all;
     auto first = run_async_task(s.acquire());
-    for (int i = 0; i < 100'000; ++i) {
+    for (int i = 0; i < a_hundred_thousand; ++i) {
         all.push_back(enter());
     }
     auto done = submit_async_task(sincpro::when_all(std::move(all)));
     run_async_task(yield());
     { const auto released = std::move(first); }
     done.get();
-    CHECK(entered == 100'000);
+    CHECK(entered == a_hundred_thousand);
 }
 
 TEST_CASE("1,000,000 acquisitions of a free permit need no stack") {
     semaphore s(1);
     const auto count = [&]() -> task<int> {
         int acquired = 0;
-        for (int i = 0; i < 1'000'000; ++i) {
+        for (int i = 0; i < a_million; ++i) {
             const auto permit = co_await s.acquire();
             ++acquired;
         }
         co_return acquired;
     };
-    CHECK(run_async_task(count()) == 1'000'000);
+    CHECK(run_async_task(count()) == a_million);
 }

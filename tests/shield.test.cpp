@@ -13,6 +13,7 @@
 #include "support/counted.hpp"
 #include "support/events.hpp"
 #include "support/foreign.hpp"
+#include "support/scale.hpp"
 
 namespace {
 
@@ -24,6 +25,7 @@ using sincpro::sleep_for;
 using sincpro::submit_async_task;
 using sincpro::task;
 using sincpro::yield;
+using support::a_hundred_thousand;
 using support::counted;
 using support::gate;
 using support::lifetimes;
@@ -180,5 +182,5 @@ task<int> deep(int depth) {
 }  // namespace
 
 TEST_CASE("shield may be nested 100,000 deep") {
-    CHECK(run_async_task(deep(100'000)) == 100'000);
+    CHECK(run_async_task(deep(a_hundred_thousand)) == a_hundred_thousand);
 }

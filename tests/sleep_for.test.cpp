@@ -14,6 +14,7 @@
 
 #include "support/catch.hpp"
 #include "support/events.hpp"
+#include "support/scale.hpp"
 
 namespace {
 
@@ -25,6 +26,8 @@ using sincpro::submit_async_task;
 using sincpro::task;
 using sincpro::yield;
 using std::chrono::steady_clock;
+using support::a_hundred_thousand;
+using support::a_million;
 using support::gate;
 
 using days = std::chrono::duration<int, std::ratio<86'400>>;
@@ -240,7 +243,7 @@ TEST_CASE("a task that only yields holds up neither timers nor new tasks") {
 
 TEST_CASE("1,000,000 yields need no stack") {
     run_async_task([]() -> task<> {
-        for (int i = 0; i < 1'000'000; ++i) {
+        for (int i = 0; i < a_million; ++i) {
             co_await yield();
         }
     });
@@ -249,9 +252,9 @@ TEST_CASE("1,000,000 yields need no stack") {
 
 TEST_CASE("100,000 sleeps at once all end") {
     std::vector<task<bool>> sleeps;
-    for (int i = 0; i < 100'000; ++i) {
+    for (int i = 0; i < a_hundred_thousand; ++i) {
         sleeps.push_back(early(std::chrono::microseconds(i % 50'000)));
     }
     const auto results = run_async_task(sincpro::when_all(std::move(sleeps)));
-    CHECK(std::count(results.begin(), results.end(), false) == 100'000);
+    CHECK(std::count(results.begin(), results.end(), false) == a_hundred_thousand);
 }

@@ -22,6 +22,11 @@
 #include "support/events.hpp"
 #include "support/foreign.hpp"
 
+// GCC 12 with a sanitizer takes the constructor of every std::stop_source for a use of one that is not initialized.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 namespace {
 
 using namespace std::chrono_literals;

@@ -175,7 +175,7 @@ TEST_CASE("the chain goes through every operation that waits for others") {
             children.push_back(load());
             co_await sincpro::when_all(std::move(children));
         }
-        static task<> result() { co_await sincpro::as_result(load()); }
+        static task<> result() { static_cast<void>(co_await sincpro::as_result(load())); }
     };
     for (const auto make : {coroutines::any, coroutines::timeout, coroutines::shielded, coroutines::vector, coroutines::result}) {
         const auto text = where(make);

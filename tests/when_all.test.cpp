@@ -19,6 +19,7 @@
 #include "support/counted.hpp"
 #include "support/events.hpp"
 #include "support/foreign.hpp"
+#include "support/scale.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -31,6 +32,8 @@ using sincpro::submit_async_task;
 using sincpro::task;
 using sincpro::when_all;
 using sincpro::yield;
+using support::a_hundred_thousand;
+using support::a_million;
 using support::counted;
 using support::foreign_event;
 using support::gate;
@@ -390,7 +393,7 @@ TEST_CASE("a when_all that is never awaited destroys its children and starts non
 }
 
 TEST_CASE("when_all of 1 to 100,000 children gives every result") {
-    for (const int size : {1, 2, 3, 10, 1'000, 100'000}) {
+    for (const int size : {1, 2, 3, 10, 1'000, a_hundred_thousand}) {
         std::vector<task<int>> at_once;
         std::vector<task<int>> later;
         for (int i = 0; i < size; ++i) {
@@ -420,12 +423,12 @@ TEST_CASE("the failure of one of 100,000 children cancels all others") {
     };
     int unwound = 0;
     std::vector<task<int>> all;
-    for (int i = 0; i < 100'000; ++i) {
+    for (int i = 0; i < a_hundred_thousand; ++i) {
         all.push_back(children::count(unwound));
     }
     all.push_back(fails_after("last", 1ms));
     CHECK_THROWS_WITH(run_async_task(when_all(std::move(all))), "last");
-    CHECK(unwound == 100'000);
+    CHECK(unwound == a_hundred_thousand);
 }
 
 namespace {
@@ -470,13 +473,13 @@ task<int> tree(int depth) {
 }  // namespace
 
 TEST_CASE("when_all may be nested 100,000 deep") {
-    CHECK(run_async_task(deep(100'000)) == 100'000);
-    CHECK(run_async_task(deep_vector(100'000)) == 100'000);
+    CHECK(run_async_task(deep(a_hundred_thousand)) == a_hundred_thousand);
+    CHECK(run_async_task(deep_vector(a_hundred_thousand)) == a_hundred_thousand);
 }
 
 TEST_CASE("cancellation reaches the innermost of 100,000 nested when_all") {
     const gate begun;
-    auto future = submit_async_task(deep_sleep(100'000, begun));
+    auto future = submit_async_task(deep_sleep(a_hundred_thousand, begun));
     begun.wait();
     future.cancel();
     CHECK_THROWS_AS(future.get(), operation_cancelled);
@@ -495,7 +498,7 @@ TEST_CASE("1,000,000 awaits of when_all whose children finish synchronously need
         }
         co_return total;
     };
-    CHECK(run_async_task(sum(1'000'000)) == 3'000'000);
+    CHECK(run_async_task(sum(a_million)) == 3L * a_million);
 }
 
 TEST_CASE("when_all may be given to the bridge with a timeout") {

@@ -18,6 +18,7 @@
 #include "support/counted.hpp"
 #include "support/events.hpp"
 #include "support/foreign.hpp"
+#include "support/scale.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -30,6 +31,7 @@ using sincpro::submit_async_task;
 using sincpro::task;
 using sincpro::when_any;
 using sincpro::yield;
+using support::a_hundred_thousand;
 using support::counted;
 using support::gate;
 using support::lifetimes;
@@ -292,10 +294,10 @@ TEST_CASE("when_any takes callables, awaitables of other libraries and copies of
 
 TEST_CASE("when_any of 100,000 children finds the one that ends") {
     std::vector<task<int>> children;
-    for (int i = 0; i < 100'000; ++i) {
-        children.push_back(number_after(i, i == 77'777 ? std::chrono::milliseconds(1) : 1h));
+    for (int i = 0; i < a_hundred_thousand; ++i) {
+        children.push_back(number_after(i, i == 7'777 ? std::chrono::milliseconds(1) : 1h));
     }
-    CHECK(run_async_task(when_any(std::move(children))) == std::pair<std::size_t, int>(77'777, 77'777));
+    CHECK(run_async_task(when_any(std::move(children))) == std::pair<std::size_t, int>(7'777, 7'777));
 }
 
 namespace {
@@ -321,12 +323,12 @@ task<> deep_sleep(int depth, const gate& begun) {
 }  // namespace
 
 TEST_CASE("when_any may be nested 100,000 deep") {
-    CHECK(run_async_task(deep(100'000)) == 100'000);
+    CHECK(run_async_task(deep(a_hundred_thousand)) == a_hundred_thousand);
 }
 
 TEST_CASE("cancellation reaches the innermost of 100,000 nested when_any") {
     const gate begun;
-    auto future = submit_async_task(deep_sleep(100'000, begun));
+    auto future = submit_async_task(deep_sleep(a_hundred_thousand, begun));
     begun.wait();
     future.cancel();
     CHECK_THROWS_AS(future.get(), operation_cancelled);

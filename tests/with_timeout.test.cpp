@@ -17,6 +17,7 @@
 #include "support/counted.hpp"
 #include "support/events.hpp"
 #include "support/foreign.hpp"
+#include "support/scale.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -30,6 +31,7 @@ using sincpro::task;
 using sincpro::timeout_error;
 using sincpro::with_timeout;
 using sincpro::yield;
+using support::a_hundred_thousand;
 using support::counted;
 using support::gate;
 using support::lifetimes;
@@ -353,12 +355,12 @@ task<> deep_sleep(int depth, const gate& begun) {
 }  // namespace
 
 TEST_CASE("with_timeout may be nested 100,000 deep") {
-    CHECK(run_async_task(deep(100'000)) == 100'000);
+    CHECK(run_async_task(deep(a_hundred_thousand)) == a_hundred_thousand);
 }
 
 TEST_CASE("cancellation reaches the innermost of 100,000 nested with_timeout") {
     const gate begun;
-    auto future = submit_async_task(deep_sleep(100'000, begun));
+    auto future = submit_async_task(deep_sleep(a_hundred_thousand, begun));
     begun.wait();
     future.cancel();
     CHECK_THROWS_AS(future.get(), operation_cancelled);

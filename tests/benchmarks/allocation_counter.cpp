@@ -1,5 +1,5 @@
-// Preloaded into a benchmark, it counts what the process takes from malloc; `operator new` ends there too. The programs find
-// the figures with dlsym, so that nothing slows them down when it is not preloaded.
+// Preloaded into a benchmark, it counts what the process takes from malloc; `operator new` ends there too. The programs
+// find the figures with dlsym, so that nothing slows them down when it is not preloaded.
 
 #include <atomic>
 #include <cerrno>

@@ -16,8 +16,8 @@ class Svg:
 
     def text(self, x, y, text, size=12, anchor="start", colour=INK, weight="normal", turn=0):
         place = f"transform='rotate({turn} {x:.1f} {y:.1f})' " if turn else ""
-        self.parts.append(f"<text x='{x:.1f}' y='{y:.1f}' {place}font-size='{size}' text-anchor='{anchor}' fill='{colour}' "
-                          f"font-weight='{weight}'>{escape(text)}</text>")
+        self.parts.append(f"<text x='{x:.1f}' y='{y:.1f}' {place}font-size='{size}' text-anchor='{anchor}' "
+                          f"fill='{colour}' font-weight='{weight}'>{escape(text)}</text>")
 
     def line(self, x1, y1, x2, y2, colour=GRID, width=1, dash=""):
         dashes = f" stroke-dasharray='{dash}'" if dash else ""
@@ -35,8 +35,9 @@ class Svg:
         self.parts.append(f"<polyline points='{joined}' fill='none' stroke='{colour}' stroke-width='{width}'/>")
 
     def __str__(self):
-        return (f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {self.width} {self.height}' width='{self.width}' "
-                f"height='{self.height}' {FONT}>\n<rect width='100%' height='100%' fill='white'/>\n"
+        return (f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {self.width} {self.height}' "
+                f"width='{self.width}' height='{self.height}' {FONT}>\n"
+                "<rect width='100%' height='100%' fill='white'/>\n"
                 + "\n".join(self.parts) + "\n</svg>\n")
 
 
@@ -50,7 +51,7 @@ def ratio(value):
 
 
 def bars(title, subtitle, groups, names):
-    """`groups`: (what, what 1 is, [(who, cost relative to 1, text)], target or None). Logarithmic: left of 1 is cheaper."""
+    """`groups`: (what, what 1 is, [(who, cost relative to 1, text)], target or None). Logarithmic, 1 is a line."""
     left, right, thickness, gap = 330, 170, 13, 20
     costs = [cost for *_, group, target in groups for cost in [target or 1, *(one[1] for one in group)]]
     low = math.floor(math.log10(min(costs)))

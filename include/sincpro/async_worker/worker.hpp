@@ -95,7 +95,7 @@ private:
     task_future<T> launch(task<T> t, bool blocks) {
         detail::counted_ptr<detail::call_state> shared(new detail::call_state);
         shared->blocks_caller = blocks;
-        shared->blocks_main_thread = blocks && detail::on_main_thread();
+        shared->blocks_main_thread = blocks && on_main_thread();
         auto root = std::make_unique<detail::root<T>>(std::move(t), shared);
         task_future<T> future(root->get_future(), std::move(shared));
         while (true) {
@@ -126,6 +126,11 @@ private:
     }
     static detail::clock::time_point shutdown_deadline(const detail::worker_loop& l) {
         return detail::deadline_after(detail::saturate(l.options.shutdown_grace));
+    }
+    static bool on_main_thread() noexcept {
+        signed char& known = detail::current().is_main;
+        if (known < 0) known = detail::on_main_thread() ? 1 : 0;
+        return known == 1;
     }
     void close_at_exit() noexcept;
 
@@ -219,7 +224,7 @@ inline void worker::close_at_exit() noexcept {
         ending = loop_;
     }
     if (!ending) return;
-    if (!detail::on_main_thread()) ending->keep_main_thread_blocked();
+    if (!on_main_thread()) ending->keep_main_thread_blocked();
     if (is_part_of(*ending)) {
         ending->give_up_all(true);  // a task has called exit(): nothing waits for it, and the process goes down with it
     } else {

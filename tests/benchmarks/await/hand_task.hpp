@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-/// The floor of a task, as one writes it by hand: lazy, with symmetric transfer, a value or an exception. `Frames` says where its
-/// frames come from.
+/// The floor of a task, as one writes it by hand: lazy, with symmetric transfer, a value or an exception. `Frames` says
+/// where its frames come from.
 namespace by_hand {
 
 struct from_malloc {};

@@ -1,5 +1,5 @@
-// With OWN_PROMISE a completion handler sets a promise: asio::use_future wakes the caller and goes on with the loop, which costs
-// two more changes of thread where both share a CPU.
+// With OWN_PROMISE a completion handler sets a promise: asio::use_future wakes the caller and goes on with the loop,
+// which costs two more changes of thread where both share a CPU.
 
 #include "bridge.hpp"
 

@@ -6,7 +6,8 @@
 #include <barrier>
 #include <future>
 
-/// The work of the bridge, the same for all who take part. A `contender` is a thread that runs what other threads hand it:
+/// The work of the bridge, the same for all who take part. A `contender` is a thread that runs what other threads hand
+/// it:
 ///
 ///     void start();              // the thread runs, where the calling thread is pinned to
 ///     int call(f);               // f() there, as a coroutine where it has coroutines; blocks until the result is here

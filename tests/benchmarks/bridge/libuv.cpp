@@ -1,4 +1,5 @@
-// libuv has no bridge of its own: a queue under a mutex, uv_async_send to wake the loop, and a promise for the way back.
+// libuv has no bridge of its own: a queue under a mutex, uv_async_send to wake the loop, and a promise for the way
+// back.
 
 #include "bridge.hpp"
 

@@ -11,8 +11,8 @@
 ///
 ///     void play(const std::vector<pair>& pairs, int rounds);
 ///
-/// In each pair `ping` writes a byte and waits for one `rounds` times; `pong` waits for a byte and writes one. Each end waits
-/// until its socket is readable, then reads, then writes: no end tries to read first.
+/// In each pair `ping` writes a byte and waits for one `rounds` times; `pong` waits for a byte and writes one. Each end
+/// waits until its socket is readable, then reads, then writes: no end tries to read first.
 namespace bench {
 
 struct pair {

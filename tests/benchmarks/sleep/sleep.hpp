@@ -6,11 +6,12 @@
 ///
 ///     template <class OnWoken> void sleep_all(int count, OnWoken woken);
 ///
-/// which starts `count` sleeps, sleep i of `duration_ms(i)`, takes `began = wall_ns()` before each, calls woken(i, began) after
-/// it, and returns when all are over.
+/// which starts `count` sleeps, sleep i of `duration_ms(i)`, takes `began = wall_ns()` before each, calls woken(i,
+/// began) after it, and returns when all are over.
 namespace bench {
 
-/// Neighbours differ widely, each length comes up equally often, and all are whole milliseconds: libuv knows nothing finer.
+/// Neighbours differ widely, each length comes up equally often, and all are whole milliseconds: libuv knows nothing
+/// finer.
 inline int duration_ms(int i) { return 1 + static_cast<int>((static_cast<long long>(i) * 7919 + 499) % 1000); }
 
 template <class C>

@@ -1,0 +1,248 @@
+#include <sincpro/async_worker/foreign_await.hpp>
+
+#include <sincpro/async_worker/task.hpp>
+
+#include <coroutine>
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <utility>
+
+#include "support/catch.hpp"
+#include "support/counted.hpp"
+#include "support/foreign.hpp"
+#include "support/hand_executor.hpp"
+#include "support/steps.hpp"
+#include "support/threads.hpp"
+
+namespace {
+
+using sincpro::task;
+using sincpro::detail::foreign_await;
+using sincpro::detail::foreign_operation;
+using support::counted;
+using support::foreign_thread;
+using support::hand_executor;
+using support::hand_job;
+using support::lifetimes;
+using support::ready_awaiter;
+using support::refuses_to_suspend;
+using support::resumes_inline;
+using support::this_thread_number;
+using support::transfers_back;
+
+static_assert(!std::is_copy_constructible_v<foreign_await<ready_awaiter<>>>);
+static_assert(std::is_same_v<decltype(std::declval<foreign_await<ready_awaiter<int&>>&>().await_resume()), int&>);
+static_assert(std::is_same_v<decltype(std::declval<foreign_await<ready_awaiter<int&&>>&>().await_resume()), int&&>);
+static_assert(std::is_same_v<decltype(std::declval<foreign_await<ready_awaiter<int>>&>().await_resume()), int>);
+
+/// Suspends until somebody resumes the handle that it stores.
+class stores_its_handle {
+public:
+    explicit stores_its_handle(std::coroutine_handle<>& to) : to_(&to) {}
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> self) const noexcept { *to_ = self; }
+    void await_resume() const noexcept {}
+
+private:
+    std::coroutine_handle<>* to_;
+};
+
+task<> append_after(std::string& log, std::coroutine_handle<>& handle) {
+    log += "begun ";
+    co_await stores_its_handle(handle);
+    log += "ended";
+}
+
+}  // namespace
+
+TEST_CASE("what does not suspend, or is resumed at once, does not go through the executor") {
+    hand_executor on;
+    hand_job job(on, []() -> task<int> {
+        int sum = 0;
+        for (int i = 0; i < 100; ++i) {
+            sum += co_await ready_awaiter<int>(1);
+            sum += co_await refuses_to_suspend<int>(1);
+            sum += co_await resumes_inline<int>(1);
+            sum += co_await transfers_back<int>(1);
+        }
+        co_return sum;
+    }());
+    job.start();
+    CHECK(on.posted() == 0);
+    REQUIRE(job.has_ended());
+    CHECK(job.value() == 400);
+}
+
+TEST_CASE("a task that another library resumes goes on on its executor, not inside that call") {
+    hand_executor on;
+    std::string log;
+    std::coroutine_handle<> handle;
+    hand_job job(on, append_after(log, handle));
+    job.start();
+    CHECK(log == "begun ");
+    REQUIRE(handle);
+    SECTION("on the same thread") { handle.resume(); }
+    SECTION("on another thread") {
+        std::thread([&] { handle.resume(); }).join();
+    }
+    CHECK(log == "begun ");
+    CHECK(on.posted() == 1);
+    on.run();
+    CHECK(log == "begun ended");
+    CHECK(job.has_ended());
+}
+
+TEST_CASE("a task that waits for another library is known to its job, and cannot be interrupted") {
+    hand_executor on;
+    std::string log;
+    std::coroutine_handle<> handle;
+    hand_job job(on, append_after(log, handle));
+    CHECK(job.waits_in == nullptr);
+    job.start();
+    REQUIRE(job.waits_in != nullptr);
+    REQUIRE(job.waits_in->awaited_by() != nullptr);
+    CHECK(job.waits_in->awaited_by()->at.line != 0);
+    const unsigned line = job.waits_in->awaited_by()->at.line;
+
+    sincpro::detail::cancel(job);
+    CHECK(on.posted() == 0);
+    CHECK(job.waits_in != nullptr);
+    handle.resume();
+    on.run();
+    CHECK(job.waits_in == nullptr);
+    CHECK(on.last_resumed_at.line == line);
+    CHECK(log == "begun ended");
+    CHECK_NOTHROW(job.value());
+}
+
+TEST_CASE("what an awaiter throws reaches the task, which goes on where it is") {
+    enum class where { ready, suspend, resume };
+    struct throwing {
+        where place;
+        bool await_ready() const { return fail(where::ready); }
+        void await_suspend(std::coroutine_handle<>) const { fail(where::suspend); }
+        void await_resume() const { fail(where::resume); }
+        bool fail(where w) const {
+            if (w == place) {
+                throw std::runtime_error("thrown");
+            }
+            return place == where::resume;
+        }
+    };
+    for (const where place : {where::ready, where::suspend, where::resume}) {
+        hand_executor on;
+        hand_job job(on, [](where w) -> task<int> {
+            int caught = 0;
+            for (int i = 0; i < 3; ++i) {
+                try {
+                    co_await throwing{w};
+                } catch (const std::runtime_error&) {
+                    ++caught;
+                }
+            }
+            co_return caught;
+        }(place));
+        job.start();
+        CHECK(job.waits_in == nullptr);
+        CHECK(on.posted() == 0);
+        REQUIRE(job.has_ended());
+        CHECK(job.value() == 3);
+    }
+}
+
+TEST_CASE("a task that is destroyed while it waits leaves nothing behind, and its job knows") {
+    const lifetimes log;
+    std::coroutine_handle<> handle;
+    struct awaiter : stores_its_handle {
+        awaiter(std::coroutine_handle<>& to, const lifetimes& l) : stores_its_handle(to), c(l) {}
+        counted c;
+    };
+    hand_executor on;
+    {
+        auto wait = [](std::coroutine_handle<>& to, lifetimes l) -> task<> { co_await awaiter(to, l); };
+        hand_job job(on, wait(handle, log));
+        job.start();
+        CHECK(log.alive() == 1);
+    }
+    CHECK(log.alive() == 0);
+    CHECK(on.posted() == 0);
+}
+
+TEST_CASE("an awaiter is taken from where it is: a temporary lives in the await, an lvalue stays outside") {
+    const lifetimes log;
+    struct awaiter : ready_awaiter<int> {
+        explicit awaiter(const lifetimes& l) : ready_awaiter<int>(1), c(l) {}
+        counted c;
+    };
+    hand_executor on;
+    hand_job job(on, [](lifetimes l) -> task<int> {
+        awaiter kept(l);
+        const int one = co_await kept;
+        co_return one + co_await awaiter(l);
+    }(log));
+    job.start();
+    CHECK(job.value() == 2);
+    CHECK(log.copied() == 0);
+    CHECK(log.alive() == 0);
+}
+
+TEST_CASE("results pass through as they are") {
+    hand_executor on;
+    int number = 0;
+    hand_job<int&> reference(on, [](int& n) -> task<int&> { co_return co_await ready_awaiter<int&>(n); }(number));
+    reference.start();
+    CHECK(&reference.value() == &number);
+
+    hand_job move_only(on, []() -> task<std::unique_ptr<int>> {
+        co_return co_await ready_awaiter<std::unique_ptr<int>&&>(std::make_unique<int>(7));
+    }());
+    move_only.start();
+    CHECK(*move_only.value() == 7);
+}
+
+TEST_CASE("a task that a stranger runs outside of any worker goes on where it is resumed") {
+    std::string log;
+    std::coroutine_handle<> handle;
+    const auto run = [](std::string& l, std::coroutine_handle<>& h) -> support::steps {
+        co_await append_after(l, h);
+        l += ", stranger too";
+    };
+    const support::steps stranger = run(log, handle);
+    stranger.frame().resume();
+    CHECK(log == "begun ");
+    SECTION("on the same thread") { handle.resume(); }
+    SECTION("on another thread") {
+        std::thread([&] { handle.resume(); }).join();
+    }
+    CHECK(log == "begun ended, stranger too");
+    CHECK(stranger.frame().done());
+}
+
+TEST_CASE("a resumption by another thread that meets the suspension is neither lost nor had twice") {
+    // The other thread resumes at once, so it often comes before await_suspend has returned.
+    constexpr int rounds = 3'000;
+    hand_executor on;
+    foreign_thread elsewhere;
+    int count = 0;
+    std::int64_t strangers = 0;
+    hand_job job(on, [](foreign_thread& other, int& n, std::int64_t& wrong) -> task<> {
+        const std::int64_t home = this_thread_number();
+        for (int i = 0; i < rounds; ++i) {
+            co_await other.hop();
+            wrong += this_thread_number() != home;
+            ++n;
+        }
+    }(elsewhere, count, strangers));
+    job.start();
+    while (!job.has_ended()) {
+        REQUIRE(on.wait_until_posted());
+        on.run_once();
+    }
+    CHECK(count == rounds);
+    CHECK(strangers == 0);
+    CHECK(on.posted() == 0);
+}
