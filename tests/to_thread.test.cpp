@@ -28,6 +28,7 @@
 #include "support/catch.hpp"
 #include "support/counted.hpp"
 #include "support/events.hpp"
+#include "support/sanitizers.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -50,14 +51,6 @@ using support::gate;
 using support::lifetimes;
 using support::opens_at_exit;
 using support::this_thread_number;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define TESTED_UNDER_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define TESTED_UNDER_SANITIZER 1
-#endif
-#endif
 
 struct without_default {
     explicit without_default(int v) : value(v) {}
@@ -540,7 +533,7 @@ TEST_CASE("helper threads end when they have been idle for some time") {
     CHECK(w.run(to_thread(twice, 2)) == 4);
 }
 
-#if !defined(TESTED_UNDER_SANITIZER)
+#if !TESTS_WITH_ADDRESS_SANITIZER && !TESTS_WITH_THREAD_SANITIZER
 
 TEST_CASE("when the system has no more threads the co_await throws a system_error, and nothing else is disturbed") {
     struct memory_limit {

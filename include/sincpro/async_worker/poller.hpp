@@ -26,6 +26,7 @@
 #define SINCPRO_DETAIL_POLLER_POLL 1
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #endif
 
@@ -310,7 +311,9 @@ public:
     bool in_use() const noexcept { return !waits_.empty(); }
 
     bool add(fd_wait& w) {
-        if (::fcntl(w.fd, F_GETFD) < 0) throw_errno(EBADF, "sincpro: wait for a descriptor");
+        struct stat status;
+        if (::fstat(w.fd, &status) != 0) throw_errno(errno, "sincpro: wait for a descriptor");
+        if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) return false;
         for (const fd_wait* other : waits_) {
             if (other->fd == w.fd && other->way == w.way) {
                 throw_errno(EBUSY, "sincpro: another task waits for this descriptor in the same direction");

@@ -40,6 +40,7 @@ private:
 
     void end_with(result<T>& outcome) noexcept {
         const bool wanted = end();
+        if (!static_cast<worker_loop&>(*loop).may_return(*call)) return;  // nor may the promise break: it is left
         if (wanted) {
             publish(outcome);
             call->published.store(true, std::memory_order_release);  // pairs with the look of the caller

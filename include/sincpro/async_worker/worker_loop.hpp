@@ -126,6 +126,10 @@ public:
     /// The process ends, on another thread than the main one: what blocks that must not return any more, it would throw.
     void keep_main_thread_blocked() noexcept { main_thread_stays_.store(true, std::memory_order_release); }
 
+    bool may_return(const call_state& c) const noexcept {
+        return !c.blocks_main_thread || !main_thread_stays_.load(std::memory_order_acquire);
+    }
+
     /// In the child of a fork, where the thread does not exist.
     void forget_after_fork() noexcept {
         abandon_poller();
@@ -201,9 +205,6 @@ private:
         if (blocked_only && !r.call->blocks_caller) return;
         if (may_return(*r.call)) r.give_up();
     }
-    bool may_return(const call_state& c) const noexcept {
-        return !c.blocks_main_thread || !main_thread_stays_.load(std::memory_order_acquire);
-    }
     std::string describe(const job* running, const await_location& at);
     std::size_t count_at_door() noexcept {
         std::size_t count = 0;
@@ -272,7 +273,7 @@ inline bool root_base::end() noexcept {
     const bool wanted = call->try_claim(claim::result) || call->claimed_by.load(std::memory_order_acquire) == claim::deadline;
     call->root = nullptr;
     on.forget(*this);
-    return wanted && on.may_return(*call);
+    return wanted;
 }
 
 inline std::string worker_loop::describe(const job* running, const await_location& at) {
