@@ -34,10 +34,10 @@ static_assert(std::is_nothrow_copy_constructible_v<timeout_error>);
 static_assert(std::is_nothrow_copy_constructible_v<operation_cancelled>);
 static_assert(std::is_nothrow_copy_constructible_v<worker_stopped>);
 
-constexpr unsigned inner_line = __LINE__ + 2;
+constexpr unsigned inner_line = __LINE__ + 1;
 task<> inner() { co_await sincpro::sleep_for(std::chrono::hours::max()); }
 
-constexpr unsigned outer_line = __LINE__ + 2;
+constexpr unsigned outer_line = __LINE__ + 1;
 task<> outer() { co_await inner(); }
 
 /// The error of a run whose task had time to begin.

@@ -179,9 +179,8 @@ TEST_CASE("a descriptor that becomes writable later resumes its waiter") {
         auto future = submit_async_task(write_byte(pair.there.get()));
         run_async_task(yield());
         CHECK(future.wait_for(0s) == std::future_status::timeout);
-        drain(pair.here.get());
+        drain(pair.here.get());  // perhaps with the byte that the task writes
         future.get();
-        CHECK(take(pair.here.get()));
     }
 }
 

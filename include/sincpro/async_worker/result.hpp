@@ -60,6 +60,8 @@ public:
         std::construct_at(std::addressof(value_), std::forward<Args>(args)...);
         state_ = state::value;
     }
+    /// Empty again.
+    void clear() noexcept { reset(); }
     void fail(std::exception_ptr error) noexcept {
         reset();
         std::construct_at(std::addressof(error_), std::move(error));

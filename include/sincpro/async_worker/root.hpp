@@ -29,27 +29,26 @@ private:
     void finished() noexcept override {
         result<T> outcome;
         task_.finish(outcome);
-        end_with(outcome);
+        end_with(std::move(outcome));
     }
     void end_cancelled() noexcept override {
         task_.destroy();
         result<T> outcome;
         outcome.fail(std::make_exception_ptr(operation_cancelled()));
-        end_with(outcome);
+        end_with(std::move(outcome));
     }
 
-    void end_with(result<T>& outcome) noexcept {
+    void end_with(result<T>&& outcome) noexcept {
         const bool wanted = end();
         if (!static_cast<worker_loop&>(*loop).may_return(*call)) return;  // nor may the promise break: it is left
-        if (wanted) {
-            publish(outcome);
-            call->published.store(true, std::memory_order_release);  // pairs with the look of the caller
-        }
+        if (wanted) fulfil(outcome);
+        outcome.clear();
+        call->published.store(true, std::memory_order_release);  // pairs with task_future::settle()
         const unseen_by_thread_sanitizer freeing;
         delete this;
     }
 
-    void publish(result<T>& outcome) noexcept {
+    void fulfil(result<T>& outcome) noexcept {
         const unseen_by_thread_sanitizer last_reference_to_the_exception;
         try {
             if (!outcome) {

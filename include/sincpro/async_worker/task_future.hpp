@@ -7,6 +7,7 @@
 #include <future>
 #include <memory>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 namespace sincpro {
@@ -54,12 +55,13 @@ public:
     }
 
     R get() {
-        check();
+        wait();
         return base::get();
     }
     void wait() const {
         check();
         base::wait();
+        settle();
     }
     template <class Rep, class Period>
     std::future_status wait_for(std::chrono::duration<Rep, Period> d) const {
@@ -72,11 +74,11 @@ public:
         check();
         if constexpr (std::is_same_v<Clock, detail::clock>) {
             const detail::clock::time_point until = detail::saturate(t);
-            if (until != detail::clock::time_point::max()) return base::wait_until(until);
-            base::wait();
+            if (until != detail::clock::time_point::max()) return settled(base::wait_until(until));
+            wait();
             return std::future_status::ready;
         } else {
-            return base::wait_until(t);
+            return settled(base::wait_until(t));
         }
     }
 
@@ -86,6 +88,14 @@ private:
     task_future(base f, detail::counted_ptr<detail::call_state> c) noexcept : base(std::move(f)), call_(std::move(c)) {}
 
     bool ready() const { return call_ && call_->published.load(std::memory_order_acquire); }
+    /// A std::future is ready a moment before the worker has destroyed what it moved the result from: waits for that.
+    void settle() const noexcept {
+        while (call_ && !ready()) std::this_thread::yield();
+    }
+    std::future_status settled(std::future_status status) const noexcept {
+        if (status == std::future_status::ready) settle();
+        return status;
+    }
     void check() const {
         if (!ready()) {
             detail::check_may_block(

@@ -35,7 +35,9 @@ public:
 
     /// Any thread, while the registry is locked or nobody else knows of this: ends the call, though the task goes on.
     void give_up() noexcept {
-        if (call->try_claim(claim::shutdown)) set_exception(std::make_exception_ptr(worker_stopped()));
+        if (!call->try_claim(claim::shutdown)) return;
+        set_exception(std::make_exception_ptr(worker_stopped()));
+        call->published.store(true, std::memory_order_release);
     }
 
     bool stop_requested() const noexcept final;
