@@ -31,7 +31,7 @@ using support::ready_awaiter;
 task<int> one() { co_return 1; }
 
 template <class A, class T>
-constexpr bool becomes = std::is_same_v<as_task_t<A>, task<T>> && std::is_same_v<task_result_t<A>, T>;
+constexpr bool becomes = std::is_same_v<as_task_t<A>, task<T>>&& std::is_same_v<task_result_t<A>, T>;
 
 static_assert(becomes<task<int>, int>);
 static_assert(becomes<task<>, void>);

@@ -118,7 +118,8 @@ TEST_CASE("awaitables of another library give references, move-only values and w
         CHECK(&back == &there);
         int& back_from_afar = co_await resumes_on_new_thread<int&>(there);
         CHECK(&back_from_afar == &there);
-        const std::unique_ptr<int> seven = co_await resumes_on_new_thread<std::unique_ptr<int>>(std::make_unique<int>(7));
+        const std::unique_ptr<int> seven =
+            co_await resumes_on_new_thread<std::unique_ptr<int>>(std::make_unique<int>(7));
         CHECK(*seven == 7);
         const std::string text = co_await ready_awaiter<std::string&&>("text");
         CHECK(text == "text");
@@ -136,8 +137,8 @@ TEST_CASE("combinators take awaitables of other libraries") {
         co_await sleep_for(1ms);
         co_return 4;
     };
-    const auto all = run_async_task(sincpro::when_all(resumes_on_new_thread<int>(1), member_co_await<int>(2),
-                                                      free_co_await<int>{3}, four()));
+    const auto all = run_async_task(
+        sincpro::when_all(resumes_on_new_thread<int>(1), member_co_await<int>(2), free_co_await<int>{3}, four()));
     CHECK(all == std::tuple(1, 2, 3, 4));
     const auto any = run_async_task(sincpro::when_any(sleep_for(1h), resumes_on_new_thread<int>(1)));
     REQUIRE(any.index() == 1);
@@ -198,7 +199,7 @@ TEST_CASE("a task is back on its worker thread after every await of something th
         static task<bool> hop_in_foreign_coroutine(foreign_thread& to) {
             const auto home = this_thread_number();
             const auto there = co_await hop_and_tell(to);
-            co_return there != home && this_thread_number() == home;
+            co_return there != home&& this_thread_number() == home;
         }
     };
     CHECK(run_async_task(coroutines::hop(elsewhere, 5'000)) == 5'000);
@@ -226,7 +227,7 @@ TEST_CASE("a task is back on its worker thread when what resumed elsewhere throw
         } catch (const std::runtime_error&) {
             caught = this_thread_number() == home;
         }
-        co_return caught && this_thread_number() == home;
+        co_return caught&& this_thread_number() == home;
     });
     CHECK(back);
 }

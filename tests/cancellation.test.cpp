@@ -47,9 +47,7 @@ using support::gate;
 using support::lifetimes;
 using support::this_thread_number;
 
-task<> sleep_long() {
-    co_await sleep_for(1h);
-}
+task<> sleep_long() { co_await sleep_for(1h); }
 
 /// Every operation of the library, in a form that does not end by itself.
 struct operation {
@@ -81,9 +79,10 @@ private:
 std::vector<operation> operations() {
     std::vector<operation> all;
     all.push_back({"sleep_for", []() -> task<> { co_await sleep_for(1h); }});
-    all.push_back({"sleep_for a time that never ends", []() -> task<> { co_await sleep_for(std::chrono::hours::max()); }});
-    all.push_back({"sleep_until",
-                   []() -> task<> { co_await sincpro::sleep_until(std::chrono::steady_clock::now() + 1h); }});
+    all.push_back(
+        {"sleep_for a time that never ends", []() -> task<> { co_await sleep_for(std::chrono::hours::max()); }});
+    all.push_back(
+        {"sleep_until", []() -> task<> { co_await sincpro::sleep_until(std::chrono::steady_clock::now() + 1h); }});
     all.push_back({"when_all", []() -> task<> { co_await sincpro::when_all(sleep_for(1h), sleep_long()); }});
     all.push_back({"when_all of a vector", []() -> task<> {
                        std::vector<task<>> children;

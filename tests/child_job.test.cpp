@@ -97,8 +97,7 @@ public:
         stops_after_ = number;
         return std::move(*this);
     }
-    group(group&& other) noexcept
-        : children_(std::move(other.children_)), stops_after_(other.stops_after_) {}
+    group(group&& other) noexcept : children_(std::move(other.children_)), stops_after_(other.stops_after_) {}
 
 private:
     child_job* child(std::size_t i) noexcept override { return i < children_.size() ? &children_[i] : nullptr; }
@@ -141,9 +140,7 @@ std::vector<task<int>> list(T... t) {
 }
 
 /// A job that awaits the group.
-task<std::string> await_group(group g) {
-    co_return co_await std::move(g);
-}
+task<std::string> await_group(group g) { co_return co_await std::move(g); }
 
 }  // namespace
 
@@ -171,7 +168,8 @@ TEST_CASE("the parent goes on when the last child has ended, through the executo
     hand_executor on;
     std::string begun;
     signal first, second;
-    hand_job job(on, await_group(group(list(give_after(0, begun, first), give(1, begun), give_after(2, begun, second)))));
+    hand_job job(on,
+                 await_group(group(list(give_after(0, begun, first), give(1, begun), give_after(2, begun, second)))));
     job.start();
     CHECK(begun == "abc");
     REQUIRE(job.waits_in != nullptr);
@@ -220,8 +218,10 @@ TEST_CASE("stopping cancels the children that wait, and does not start those tha
             const counted c(l);
             co_return 3;
         };
-        hand_job job(on, await_group(group(list(give_after(0, begun, s), give(1, begun), give(2, begun), never_begun(log)))
-                                         .stops_after(1)));
+        hand_job job(
+            on,
+            await_group(
+                group(list(give_after(0, begun, s), give(1, begun), give(2, begun), never_begun(log))).stops_after(1)));
         job.start();
         CHECK(begun == "ab");
         CHECK_FALSE(s.waited_for());
@@ -259,7 +259,8 @@ TEST_CASE("stopping its children does not cancel the parent, cancelling the pare
             co_await std::move(g);
             co_return 0;
         };
-        hand_job job(on, await_group(group(list(give_after(0, begun, s), inner(group(list(give_after(1, begun, other))))))));
+        hand_job job(
+            on, await_group(group(list(give_after(0, begun, s), inner(group(list(give_after(1, begun, other))))))));
         job.start();
         CHECK(s.waited_for());
         CHECK(other.waited_for());

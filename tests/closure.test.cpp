@@ -47,9 +47,7 @@ constexpr bool refused_by_name(const F&) {
 }
 
 /// What was made and what was destroyed are the same, and something was made.
-bool is_balanced(const lifetimes& log) {
-    return log.constructed() > 0 && log.alive() == 0;
-}
+bool is_balanced(const lifetimes& log) { return log.constructed() > 0 && log.alive() == 0; }
 
 }  // namespace
 
@@ -113,8 +111,8 @@ TEST_CASE("what a temporary closure captures is destroyed once for each time it 
     const lifetimes log;
     CHECK(run_async_task([log]() -> task<int> {
               const int n = co_await to_thread([c = counted(log), p = std::make_unique<int>(4)] { return *p; });
-              co_return n + co_await await_callback<int>(
-                                [c = counted(log)](sincpro::completion<int> done) { done(1); });
+              co_return n +
+                  co_await await_callback<int>([c = counted(log)](sincpro::completion<int> done) { done(1); });
           }) == 5);
     CHECK(is_balanced(log));
 }

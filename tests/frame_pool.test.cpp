@@ -131,7 +131,8 @@ TEST_CASE("blocks of every size hold their size and are aligned, whether new or 
         for (int round = 0; round < 3; ++round) {
             for (std::size_t size = 1; size <= largest; ++size) {
                 all.push_back({frame_pool::allocate(size), size});
-                misaligned += reinterpret_cast<std::uintptr_t>(all.back().memory) % __STDCPP_DEFAULT_NEW_ALIGNMENT__ != 0;
+                misaligned +=
+                    reinterpret_cast<std::uintptr_t>(all.back().memory) % __STDCPP_DEFAULT_NEW_ALIGNMENT__ != 0;
                 std::memset(all.back().memory, static_cast<int>(size % 251), size);
             }
             std::shuffle(all.begin(), all.end(), random);

@@ -24,7 +24,7 @@ using support::ended_process;
 ended_process ends_with(int exit_code, const std::string& scenario) {
     INFO(scenario);
     child_process process({PROCESS_SCENARIOS, scenario});
-    const auto ended = process.wait(support::patience);
+    const auto ended = process.wait(support::patience + 20s);  // it may have to tell what it waited for in vain
     CHECK(ended.in_time);
     CHECK(ended.signal == 0);
     CHECK(ended.exit_code == exit_code);
@@ -162,6 +162,7 @@ TEST_CASE("a fork leaves the parent undisturbed") { forks("fork_leaves_waiting_t
 TEST_CASE("a busy process may fork at any time") {
     forks("fork_many_times_while_busy");
     forks("fork_while_workers_start_and_stop");
+    forks("fork_during_the_first_call");
 }
 
 TEST_CASE("a task may fork") {

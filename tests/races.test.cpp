@@ -157,7 +157,8 @@ void breathe(std::size_t i) {
 
 }  // namespace
 
-TEST_CASE("a completion and a cancellation at the same time: the task gets the value exactly if the caller was told so") {
+TEST_CASE(
+    "a completion and a cancellation at the same time: the task gets the value exactly if the caller was told so") {
     struct callback {
         std::optional<completion<std::size_t>> done;
         bool taken = false;
@@ -281,8 +282,9 @@ TEST_CASE("the end of a to_thread function and a cancellation at the same time e
     const std::size_t all = rounds() / 5 + 1;
     for (std::size_t round = 0; round < all; ++round) {
         const arrivals begun;
-        auto future = round % 2 == 0 ? w.submit(sincpro::to_thread(functions::answer, begun))
-                                     : w.submit(sincpro::to_thread(sincpro::abandon_on_cancel, functions::answer, begun));
+        auto future = round % 2 == 0
+                          ? w.submit(sincpro::to_thread(functions::answer, begun))
+                          : w.submit(sincpro::to_thread(sincpro::abandon_on_cancel, functions::answer, begun));
         begun.wait(1);
         future.cancel();
         try {
@@ -457,7 +459,8 @@ TEST_CASE("shutdowns beside many callers that run and submit lose no result and 
         for (std::size_t i = 0; i < each; ++i) {
             const int n = static_cast<int>(i);
             try {
-                wrong = wrong || (i % 2 == 0 ? w.run(coroutines::answer(n)) : w.submit(coroutines::answer(n)).get()) != n;
+                wrong =
+                    wrong || (i % 2 == 0 ? w.run(coroutines::answer(n)) : w.submit(coroutines::answer(n)).get()) != n;
                 ++answered;
             } catch (const operation_cancelled&) {
                 ++cancelled;

@@ -34,9 +34,7 @@ result<T> result_of(task<T> t) {
     return run_async_task(as_result(std::move(t)));
 }
 
-task<std::string> text(std::string s) {
-    co_return s;
-}
+task<std::string> text(std::string s) { co_return s; }
 
 task<> nothing(bool fail) {
     if (fail) {

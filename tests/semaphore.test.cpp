@@ -45,7 +45,7 @@ task<bool> has_exactly(semaphore& s, std::size_t n) {
     }
     bool one_more = true;
     try {
-        co_await sincpro::with_timeout(s.acquire(), 1ms);
+        const auto unexpected = co_await sincpro::with_timeout(s.acquire(), 1ms);
     } catch (const sincpro::timeout_error&) {
         one_more = false;
     }

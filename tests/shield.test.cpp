@@ -40,9 +40,7 @@ task<int&> reference(int& to) {
     co_return to;
 }
 
-task<std::unique_ptr<int>> move_only(int n) {
-    co_return std::make_unique<int>(n);
-}
+task<std::unique_ptr<int>> move_only(int n) { co_return std::make_unique<int>(n); }
 
 static_assert(std::is_same_v<decltype(run_async_task(shield(std::declval<task<int&>>()))), int&>);
 static_assert(std::is_void_v<decltype(run_async_task(shield(std::declval<task<>>())))>);

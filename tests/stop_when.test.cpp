@@ -45,13 +45,9 @@ task<int> number(int n) {
     co_return n;
 }
 
-task<int&> reference(int& to) {
-    co_return to;
-}
+task<int&> reference(int& to) { co_return to; }
 
-task<std::unique_ptr<int>> move_only(int n) {
-    co_return std::make_unique<int>(n);
-}
+task<std::unique_ptr<int>> move_only(int n) { co_return std::make_unique<int>(n); }
 
 task<> begin_and_sleep(counted, gate begun) {
     begun.open();
@@ -282,8 +278,6 @@ TEST_CASE("stop_when may be nested 10,000 deep, all with one token") {
 
 #else
 
-TEST_CASE("stop_when is not there because the standard library has no stop_token") {
-    CHECK(true);
-}
+TEST_CASE("stop_when is not there because the standard library has no stop_token") { CHECK(true); }
 
 #endif

@@ -61,22 +61,16 @@ struct without_default {
     int value;
 };
 
-task<int> number(int n) {
-    co_return n;
-}
+task<int> number(int n) { co_return n; }
 
 task<> set(bool& flag) {
     flag = true;
     co_return;
 }
 
-task<> keep(counted) {
-    co_return;
-}
+task<> keep(counted) { co_return; }
 
-task<counted> make_counted(lifetimes log) {
-    co_return counted(log);
-}
+task<counted> make_counted(lifetimes log) { co_return counted(log); }
 
 task<int> throws(const char* text) {
     if (text != nullptr) {

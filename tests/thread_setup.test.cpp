@@ -99,8 +99,8 @@ bool same(const sigset_t& a, const sigset_t& b) {
 TEST_CASE("a started thread blocks every asynchronous signal but SIGPROF, and no synchronous one") {
     sigset_t there;
     start_thread([&] { there = signal_mask(); }).join();
-    for (const int s : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGVTALRM, SIGCHLD, SIGPIPE, SIGUSR1, SIGUSR2, SIGCONT,
-                        SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH, SIGIO}) {
+    for (const int s : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGVTALRM, SIGCHLD, SIGPIPE, SIGUSR1, SIGUSR2,
+                        SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH, SIGIO}) {
         CAPTURE(s);
         CHECK(::sigismember(&there, s) == 1);
     }

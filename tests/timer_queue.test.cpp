@@ -27,8 +27,7 @@ constexpr clock::time_point start{1h};
 
 /// A timer that notes its number when it fires.
 struct numbered : timer {
-    numbered(int i, clock::duration after, std::vector<int>& into)
-        : timer(&numbered::note), number(i), fired(into) {
+    numbered(int i, clock::duration after, std::vector<int>& into) : timer(&numbered::note), number(i), fired(into) {
         due = start + after;
     }
     static void note(timer& t) noexcept {
@@ -65,8 +64,9 @@ struct timers {
 std::vector<int> expected_order(const std::vector<int>& due_in_ms) {
     std::vector<int> order(due_in_ms.size());
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-        return due_in_ms[static_cast<std::size_t>(a)] < due_in_ms[static_cast<std::size_t>(b)];
+    std::sort(order.begin(), order.end(), [&](int a, int b) {
+        const int due_a = due_in_ms[static_cast<std::size_t>(a)], due_b = due_in_ms[static_cast<std::size_t>(b)];
+        return due_a != due_b ? due_a < due_b : a < b;
     });
     return order;
 }

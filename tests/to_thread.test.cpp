@@ -57,13 +57,9 @@ struct without_default {
     int value;
 };
 
-int twice(int n) {
-    return 2 * n;
-}
+int twice(int n) { return 2 * n; }
 
-int fails(const char* text) {
-    throw std::runtime_error(text);
-}
+int fails(const char* text) { throw std::runtime_error(text); }
 
 /// Runs until its task is cancelled; a defect makes it give up, so that the test can say so.
 bool wait_for_cancellation() {
@@ -296,14 +292,14 @@ TEST_CASE("cancellation_requested in a function is false until its task is cance
 
 TEST_CASE("a timeout of the bridge is seen by the function") {
     worker patient({.cancel_grace = std::chrono::milliseconds::max()});
-    bool begun = false;
+    const gate begun;
     bool seen = false;
     const auto function = [&] {
-        begun = true;
+        begun.open();
         seen = wait_for_cancellation();
     };
     // On a slow machine the time may be over before the function has begun; then it gets more.
-    for (auto time = 10ms; !begun; time *= 2) {
+    for (auto time = 10ms; !begun.is_open(); time *= 2) {
         CHECK_THROWS_AS(patient.run(to_thread(function), time), sincpro::timeout_error);
     }
     CHECK(seen);

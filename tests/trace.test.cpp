@@ -38,19 +38,13 @@ using support::opens_at_exit;
 
 // The line of the co_await below each of these.
 constexpr unsigned fetch_line = __LINE__ + 2;
-task<> fetch() {
-    co_await sleep_for(1h);
-}
+task<> fetch() { co_await sleep_for(1h); }
 
 constexpr unsigned load_line = __LINE__ + 2;
-task<> load() {
-    co_await fetch();
-}
+task<> load() { co_await fetch(); }
 
 constexpr unsigned fetch_all_line = __LINE__ + 2;
-task<> fetch_all() {
-    co_await sincpro::when_all(load(), fetch());
-}
+task<> fetch_all() { co_await sincpro::when_all(load(), fetch()); }
 
 constexpr unsigned call_library_line = __LINE__ + 4;
 task<> call_library(const gate& begun, support::foreign_event& event) {
@@ -120,7 +114,8 @@ TEST_CASE("what() names the time, the innermost co_await, and those that wait fo
     } catch (const timeout_error& e) {
         text = e.what();
     }
-    CHECK(text == "task took longer than 1.5 s; suspended at " + at(fetch_line, "fetch") + " <- " + at(load_line, "load"));
+    CHECK(text ==
+          "task took longer than 1.5 s; suspended at " + at(fetch_line, "fetch") + " <- " + at(load_line, "load"));
 }
 
 TEST_CASE("suspended_at gives the same as data, innermost first, as long as a copy of the error lives") {
@@ -161,7 +156,8 @@ TEST_CASE("with_timeout says where its operand was suspended") {
         }
         co_return text;
     };
-    CHECK_THAT(run_async_task(run()), contains("; suspended at " + at(fetch_line, "fetch") + " <- " + at(load_line, "load")));
+    CHECK_THAT(run_async_task(run()),
+               contains("; suspended at " + at(fetch_line, "fetch") + " <- " + at(load_line, "load")));
 }
 
 TEST_CASE("the chain goes through every operation that waits for others") {
@@ -177,7 +173,8 @@ TEST_CASE("the chain goes through every operation that waits for others") {
         }
         static task<> result() { static_cast<void>(co_await sincpro::as_result(load())); }
     };
-    for (const auto make : {coroutines::any, coroutines::timeout, coroutines::shielded, coroutines::vector, coroutines::result}) {
+    for (const auto make :
+         {coroutines::any, coroutines::timeout, coroutines::shielded, coroutines::vector, coroutines::result}) {
         const auto text = where(make);
         CHECK(text.substr(0, inner.size()) == inner);
         CHECK(count(text, "trace.test.cpp:") == 3);

@@ -600,8 +600,6 @@ TEST_CASE("a worker can be shut down and started again while descriptors are wai
 
 #else
 
-TEST_CASE("wait_readable and wait_writable are not there on this system") {
-    CHECK(true);
-}
+TEST_CASE("wait_readable and wait_writable are not there on this system") { CHECK(true); }
 
 #endif

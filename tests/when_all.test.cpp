@@ -45,18 +45,14 @@ struct without_default {
     int value;
 };
 
-task<int> number(int n) {
-    co_return n;
-}
+task<int> number(int n) { co_return n; }
 
 task<int> number_after(int n, std::chrono::milliseconds time) {
     co_await sleep_for(time);
     co_return n;
 }
 
-task<> nothing() {
-    co_return;
-}
+task<> nothing() { co_return; }
 
 task<int&> reference(int& to) {
     co_await yield();
@@ -68,13 +64,9 @@ task<std::unique_ptr<int>> move_only(int n) {
     co_return std::make_unique<int>(n);
 }
 
-task<without_default> odd(int n) {
-    co_return without_default(n);
-}
+task<without_default> odd(int n) { co_return without_default(n); }
 
-task<bool> truth(bool value) {
-    co_return value;
-}
+task<bool> truth(bool value) { co_return value; }
 
 task<int> fails(const char* text) {
     throw std::runtime_error(text);
@@ -130,9 +122,7 @@ TEST_CASE("when_all of a vector gives the results in the order of the vector") {
     }
 }
 
-TEST_CASE("when_all of one child is a tuple of one") {
-    CHECK(run_async_task(when_all(number(1))) == std::tuple(1));
-}
+TEST_CASE("when_all of one child is a tuple of one") { CHECK(run_async_task(when_all(number(1))) == std::tuple(1)); }
 
 TEST_CASE("when_all of an empty vector is ready") {
     CHECK(run_async_task(when_all(std::vector<task<int>>())).empty());
@@ -226,8 +216,8 @@ TEST_CASE("when_all takes callables, awaitables of other libraries and copies of
     const int base = 40;
     const auto callable = [&] { return number(base + 2); };
     const support::member_co_await<std::string> lvalue("copied");
-    const auto results =
-        run_async_task(when_all(callable, lvalue, support::resumes_on_new_thread<int>(3), [] { return sleep_for(1ms); }));
+    const auto results = run_async_task(
+        when_all(callable, lvalue, support::resumes_on_new_thread<int>(3), [] { return sleep_for(1ms); }));
     CHECK(std::get<0>(results) == 42);
     CHECK(std::get<1>(results) == "copied");
     CHECK(std::get<2>(results) == 3);
@@ -243,9 +233,9 @@ TEST_CASE("what a callable or a copy throws is an exception of its child") {
 
 TEST_CASE("the first exception in time cancels the other children, waits for them and is rethrown") {
     bool unwound = false;
-    CHECK_THROWS_WITH(run_async_task(when_all(slow_to_unwind(unwound), fails_after("second", 1h),
-                                              fails_after("first", 1ms))),
-                      "first");
+    CHECK_THROWS_WITH(
+        run_async_task(when_all(slow_to_unwind(unwound), fails_after("second", 1h), fails_after("first", 1ms))),
+        "first");
     CHECK(unwound);
 }
 
@@ -269,9 +259,9 @@ TEST_CASE("exceptions after the first are dropped") {
             throw std::logic_error("later");
         }
     };
-    CHECK_THROWS_WITH(
-        run_async_task(when_all(children::fails_when_cancelled(), fails_after("first", 1ms), children::fails_when_cancelled())),
-        "first");
+    CHECK_THROWS_WITH(run_async_task(when_all(children::fails_when_cancelled(), fails_after("first", 1ms),
+                                              children::fails_when_cancelled())),
+                      "first");
 }
 
 TEST_CASE("a child that fails before others have begun leaves nothing behind") {
@@ -284,9 +274,9 @@ TEST_CASE("a child that fails before others have begun leaves nothing behind") {
     };
     const lifetimes log;
     foreign_event never;
-    CHECK_THROWS_WITH(
-        run_async_task(when_all(children::hold(counted(log), never), fails("at once"), children::hold(counted(log), never))),
-        "at once");
+    CHECK_THROWS_WITH(run_async_task(when_all(children::hold(counted(log), never), fails("at once"),
+                                              children::hold(counted(log), never))),
+                      "at once");
     CHECK(log.alive() == 0);
 }
 
@@ -385,7 +375,8 @@ TEST_CASE("a when_all that is never awaited destroys its children and starts non
     };
     const lifetimes log;
     {
-        [[maybe_unused]] const auto unused = when_all(children::note(counted(log), ran), children::note(counted(log), ran));
+        [[maybe_unused]] const auto unused =
+            when_all(children::note(counted(log), ran), children::note(counted(log), ran));
         CHECK(log.alive() == 2);
     }
     CHECK(log.alive() == 0);
@@ -485,9 +476,7 @@ TEST_CASE("cancellation reaches the innermost of 100,000 nested when_all") {
     CHECK_THROWS_AS(future.get(), operation_cancelled);
 }
 
-TEST_CASE("when_all may form a tree") {
-    CHECK(run_async_task(tree(14)) == 1 << 14);
-}
+TEST_CASE("when_all may form a tree") { CHECK(run_async_task(tree(14)) == 1 << 14); }
 
 TEST_CASE("1,000,000 awaits of when_all whose children finish synchronously need no stack") {
     const auto sum = [](int rounds) -> task<long> {

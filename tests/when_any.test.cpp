@@ -42,9 +42,7 @@ struct without_default {
     int value;
 };
 
-task<int> number(int n) {
-    co_return n;
-}
+task<int> number(int n) { co_return n; }
 
 task<int> number_after(int n, std::chrono::milliseconds time) {
     co_await sleep_for(time);
@@ -61,9 +59,7 @@ task<std::unique_ptr<int>> move_only(int n) {
     co_return std::make_unique<int>(n);
 }
 
-task<without_default> odd(int n) {
-    co_return without_default(n);
-}
+task<without_default> odd(int n) { co_return without_default(n); }
 
 task<int> fails_after(const char* text, std::chrono::milliseconds time) {
     co_await sleep_for(time);
@@ -146,7 +142,8 @@ TEST_CASE("when_any gives void, references, move-only and not default-constructi
 TEST_CASE("when_any of a vector gives void, references, move-only and not default-constructible results") {
     std::vector<task<>> nothings;
     for (int i = 0; i < 3; ++i) {
-        nothings.push_back([](bool ends) -> task<> { co_await sleep_for(ends ? std::chrono::milliseconds(1) : 1h); }(i == 2));
+        nothings.push_back(
+            [](bool ends) -> task<> { co_await sleep_for(ends ? std::chrono::milliseconds(1) : 1h); }(i == 2));
     }
     const auto nothing = run_async_task(when_any(std::move(nothings)));
     CHECK(nothing.first == 2);
@@ -228,7 +225,8 @@ TEST_CASE("of several children that finish at once only one wins") {
         }
     };
     int begun = 0;
-    const auto winner = run_async_task(when_any(children::count(begun), children::count(begun), children::count(begun)));
+    const auto winner =
+        run_async_task(when_any(children::count(begun), children::count(begun), children::count(begun)));
     CHECK(winner.index() == 0);
     CHECK(std::get<0>(winner) == 1);
 }

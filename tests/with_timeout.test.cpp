@@ -39,9 +39,7 @@ using support::this_thread_number;
 
 using seconds_in_double = std::chrono::duration<double>;
 
-task<int> number(int n) {
-    co_return n;
-}
+task<int> number(int n) { co_return n; }
 
 task<int> number_after(int n, std::chrono::milliseconds time) {
     co_await sleep_for(time);

@@ -126,10 +126,12 @@ TEST_CASE("a loop runs what is submitted on its thread until it is stopped") {
         CHECK(first.accepted);
         CHECK(first.future.get() == 1);
         CHECK(first.state->claimed_by == claim::result);
-        submit(*loop, [](std::int64_t& n) -> task<> {
-            n = this_thread_number();
-            co_return;
-        }(there)).future.get();
+        submit(*loop,
+               [](std::int64_t& n) -> task<> {
+                   n = this_thread_number();
+                   co_return;
+               }(there))
+            .future.get();
         CHECK(there != this_thread_number());
         loop->stop(for_ever);
         loop->stop(for_ever);
@@ -234,7 +236,8 @@ TEST_CASE("a stop that gives up on a stuck thread releases every caller, and the
     call<void> stuck, not_begun, late;
     {
         auto loop = worker_loop::start(with(loops));
-        stuck = submit(*loop, [](gate b, gate g, counted) -> task<> { co_await block(b, g); }(begun, go_on, counted(log)));
+        stuck =
+            submit(*loop, [](gate b, gate g, counted) -> task<> { co_await block(b, g); }(begun, go_on, counted(log)));
         begun.wait();
         not_begun = submit(*loop, keep(counted(log)));
         loop->stop(clock::now());
@@ -318,7 +321,10 @@ TEST_CASE("an exception that nobody gets is reported, unless somebody wanted it"
     worker_options options;
     SECTION("to the function of the options") {
         options.on_unobserved_exception = [&](std::exception_ptr e) {
-            reported.push_back(thrown<std::runtime_error>([&] { std::rethrow_exception(e); return 0; }).what());
+            reported.push_back(thrown<std::runtime_error>([&] {
+                                   std::rethrow_exception(e);
+                                   return 0;
+                               }).what());
         };
         const running_loop loop(options);
         loop->report_unobserved(std::make_exception_ptr(std::runtime_error("first")));

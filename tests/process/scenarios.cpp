@@ -32,6 +32,7 @@
 #include <csignal>
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -514,12 +515,14 @@ pid_t fork_child(F&& in_child) {
     const pid_t child = ::fork();
     check(child >= 0, "fork");
     if (child == 0) {
+        ::alarm(2 * static_cast<unsigned>(support::patience.count()));  // it may be left alone, if its parent hangs
         ::_exit(in_child());
     }
     return child;
 }
 
 int wait_for_child(pid_t child) {
+    check(child > 0, "fork");
     const auto give_up = std::chrono::steady_clock::now() + support::patience;
     int status = 0;
     for (;;) {
@@ -587,6 +590,7 @@ int fork_and_exit_in_the_child() {
     child = ::fork();
     if (child == 0) {
         run_async_task(exits(7));
+        fail("run returned");
     }
     check(wait_for_child(child) == 7, "exit in a task of a child");
     check(run_async_task(gives(5)) == 5, "parent after");
@@ -742,6 +746,31 @@ int fork_while_workers_start_and_stop() {
     return 0;
 }
 
+std::function<void()> before_fork;
+
+/// One thread forks while another makes the very first call of the process.
+int fork_during_the_first_call() {
+    // Registered before the library's own, so that this is called after that, which may block the first call.
+    check(::pthread_atfork([] { before_fork(); }, nullptr, nullptr) == 0, "pthread_atfork");
+    const worker registers_handlers;
+    const gate about_to_fork, calls;
+    before_fork = [&] {
+        about_to_fork.open();
+        calls.wait();
+        std::this_thread::sleep_for(50ms);
+    };
+    std::thread first([&] {
+        about_to_fork.wait();
+        calls.open();
+        check(run_async_task(gives(3)) == 3, "parent");
+    });
+    const pid_t child = fork_child([] { return run_async_task(gives(4)); });
+    first.join();
+    check(wait_for_child(child) == 4, "child");
+    check(run_async_task(gives(5)) == 5, "parent after");
+    return 0;
+}
+
 int fork_in_a_task() {
     const int child_code = run_async_task([]() -> task<int> {
         co_await yield();
@@ -812,6 +841,7 @@ const std::map<std::string_view, int (*)()> scenarios = {
     SCENARIO(fork_leaves_waiting_tasks_of_the_parent_alone),
     SCENARIO(fork_many_times_while_busy),
     SCENARIO(fork_while_workers_start_and_stop),
+    SCENARIO(fork_during_the_first_call),
     SCENARIO(fork_in_a_task),
     SCENARIO(fork_in_a_task_and_call),
 #undef SCENARIO

@@ -22,21 +22,22 @@ auto call_as_task(F f) -> task<await_result_t<std::invoke_result_t<F>>> {
 template <class A>
 auto as_task(A&& a) {
     using type = std::decay_t<A>;
-    if constexpr (is_task<type>) {
-        static_assert(!std::is_lvalue_reference_v<A>, "a task can be awaited once: pass std::move(task)");
-        if constexpr (!std::is_lvalue_reference_v<A>) return type(std::move(a));
-    } else if constexpr (awaitable<type> || awaitable_factory<type>) {
-        static_assert(std::is_constructible_v<type, A>, "this cannot be copied: pass std::move(x)");
-        if constexpr (!std::is_constructible_v<type, A>) {
-        } else if constexpr (awaitable<type>) {
-            return await_as_task<type>(std::forward<A>(a));
-        } else {
-            return call_as_task<type>(std::forward<A>(a));
-        }
+    constexpr bool fits = awaitable<type> || awaitable_factory<type>;
+    constexpr bool once = !is_task<type> || std::is_same_v<A, type>;
+    constexpr bool passes = !once || !fits || std::is_constructible_v<type, A>;
+    static_assert(fits,
+                  "neither an awaitable nor a callable without arguments that returns one. A blocking function? "
+                  "await to_thread(f) in a task");
+    static_assert(once, "a task can be awaited once: pass std::move(task)");
+    static_assert(passes, "this cannot be copied: pass std::move(x)");
+    if constexpr (!fits || !once || !passes) {
+        return misused::instead();
+    } else if constexpr (is_task<type>) {
+        return type(std::move(a));
+    } else if constexpr (awaitable<type>) {
+        return await_as_task<type>(std::forward<A>(a));
     } else {
-        static_assert(awaitable<type>,
-                      "neither an awaitable nor a callable without arguments that returns one. A blocking function? "
-                      "await to_thread(f) in a task");
+        return call_as_task<type>(std::forward<A>(a));
     }
 }
 
@@ -49,10 +50,6 @@ struct task_value;
 template <class T>
 struct task_value<task<T>> {
     using type = T;
-};
-template <>
-struct task_value<void> {  // after a static_assert has spoken
-    using type = void;
 };
 template <class A>
 using task_result_t = typename task_value<as_task_t<A>>::type;

@@ -45,9 +45,8 @@ public:
         return wanted;
     }
     void abandoned() noexcept {
-        complete([](result<T>& r) {
-            r.fail(std::make_exception_ptr(std::future_error(std::future_errc::broken_promise)));
-        });
+        complete(
+            [](result<T>& r) { r.fail(std::make_exception_ptr(std::future_error(std::future_errc::broken_promise))); });
     }
     bool on_cancel(hook abort) {
         const std::lock_guard lock(mutex_);

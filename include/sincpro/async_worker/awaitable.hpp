@@ -10,9 +10,13 @@ namespace sincpro {
 namespace detail {
 
 template <class A>
-concept has_member_co_await = requires(A&& a) { std::forward<A>(a).operator co_await(); };
+concept has_member_co_await = requires(A&& a) {
+    std::forward<A>(a).operator co_await();
+};
 template <class A>
-concept has_free_co_await = requires(A&& a) { operator co_await(std::forward<A>(a)); };
+concept has_free_co_await = requires(A&& a) {
+    operator co_await(std::forward<A>(a));
+};
 
 /// The awaiter that the compiler would take: from a member, from a free function, else the object itself.
 template <class A>
@@ -31,7 +35,7 @@ using awaiter_t = decltype(detail::get_awaiter(std::declval<A>()));
 
 template <class T>
 concept awaiter = requires(T& a, std::coroutine_handle<> h) {
-    { a.await_ready() ? 0 : 1 };
+    {a.await_ready() ? 0 : 1};
     a.await_suspend(h);
     a.await_resume();
 };

@@ -66,12 +66,12 @@ public:
     }
 
     counted_ptr<executor> loop;
-    job* root = nullptr;       // loop thread; null once it has ended
+    job* root = nullptr;  // loop thread; null once it has ended
     std::atomic<claim> claimed_by{claim::open};
     std::atomic<bool> cancel_requested{false};
-    std::atomic<bool> published{false};       // the future is ready, and the worker has destroyed all of the task
-    std::atomic<bool> fate_shared{false};     // by one of {the future was dropped, an exception is in it}
-    bool blocks_caller = false;               // inside run()
+    std::atomic<bool> published{false};    // the future is ready, and the worker has destroyed all of the task
+    std::atomic<bool> fate_shared{false};  // by one of {the future was dropped, an exception is in it}
+    bool blocks_caller = false;            // inside run()
     bool blocks_main_thread = false;
 
 private:

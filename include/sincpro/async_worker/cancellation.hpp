@@ -190,7 +190,8 @@ struct promise_base {
     await_location at;                      // its newest co_await, if there was one
     unsigned depth = 0;
     owner owned_by = owner::task;
-    std::atomic<bool> passed{false};  // by one of {foreign awaiter has suspended, task has ended}: the second resumes it
+    std::atomic<bool> passed{
+        false};  // by one of {foreign awaiter has suspended, task has ended}: the second resumes it
 };
 
 inline void operation::resume(work& w) noexcept {

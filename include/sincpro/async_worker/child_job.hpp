@@ -23,7 +23,7 @@ public:
     child_job() noexcept : job(nullptr), start_{*this} {}
 
     virtual std::coroutine_handle<> begin(unsigned depth) noexcept = 0;
-    virtual void skip() noexcept = 0;  // instead of begin()
+    virtual void skip() noexcept = 0;                       // instead of begin()
     virtual std::exception_ptr error() const noexcept = 0;  // null if it has ended with a value
 
 protected:

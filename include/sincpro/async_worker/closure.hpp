@@ -13,7 +13,8 @@ consteval bool is_closure() {
     return std::string_view(__PRETTY_FUNCTION__).find("<lambda(") != std::string_view::npos;
 }
 template <class F>
-inline constexpr bool dies_twice = !std::is_lvalue_reference_v<F> && !std::is_trivially_destructible_v<F> && is_closure<F>();
+inline constexpr bool dies_twice =
+    !std::is_lvalue_reference_v<F> && !std::is_trivially_destructible_v<F> && is_closure<F>();
 #else
 template <class F>
 inline constexpr bool dies_twice = false;

@@ -4,7 +4,7 @@
 #define SINCPRO_ASYNC_WORKER_VERSION_MINOR 0
 #define SINCPRO_ASYNC_WORKER_VERSION_PATCH 0
 /// 10000 * major + 100 * minor + patch.
-#define SINCPRO_ASYNC_WORKER_VERSION                                                      \
+#define SINCPRO_ASYNC_WORKER_VERSION                                                         \
     (SINCPRO_ASYNC_WORKER_VERSION_MAJOR * 10000 + SINCPRO_ASYNC_WORKER_VERSION_MINOR * 100 + \
      SINCPRO_ASYNC_WORKER_VERSION_PATCH)
 

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 namespace sincpro::detail {
 
@@ -22,6 +23,12 @@ clock::duration saturate(std::chrono::duration<Rep, Period> d) {
     return std::chrono::ceil<clock::duration>(d);
 }
 
+template <class T>
+clock::duration saturate(const T&) {
+    static_assert(std::is_void_v<T>, "a time needs a unit: write 5s or 500ms (using namespace std::chrono_literals)");
+    return {};
+}
+
 template <class Duration>
 clock::time_point saturate(std::chrono::time_point<clock, Duration> t) {
     return clock::time_point(saturate(t.time_since_epoch()));
@@ -38,7 +45,8 @@ inline std::string to_text(clock::duration d) {
         double seconds;
         const char* name;
     };
-    static constexpr unit units[] = {{3600, " h"}, {60, " min"}, {1, " s"}, {1e-3, " ms"}, {1e-6, " us"}, {1e-9, " ns"}};
+    static constexpr unit units[] = {{3600, " h"},  {60, " min"},  {1, " s"},
+                                     {1e-3, " ms"}, {1e-6, " us"}, {1e-9, " ns"}};
     const double seconds = std::chrono::duration<double>(d).count();
     const double size = seconds < 0 ? -seconds : seconds;
     if (size == 0) return "0 s";

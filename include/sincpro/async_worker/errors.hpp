@@ -57,7 +57,8 @@ inline std::string to_text(std::span<const await_location> chain) {
 /// Copies share their text and never throw.
 class timeout_error : public std::system_error {
 public:
-    explicit timeout_error(std::string what = "the operation took too long") : timeout_error(std::move(what), true, {}) {}
+    explicit timeout_error(std::string what = "the operation took too long")
+        : timeout_error(std::move(what), true, {}) {}
 
     timeout_error(std::string what, bool task_stopped, std::vector<await_location> suspended_at)
         : std::system_error(std::make_error_code(std::errc::timed_out)),

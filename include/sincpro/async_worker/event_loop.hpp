@@ -185,7 +185,8 @@ private:
     enum class gate : unsigned char { open, running, held };
 
     void idle() noexcept {
-        if (std::exchange(look_first_, false) && look([this] { return !inbox_.empty() || descriptors_ready(); })) return;
+        if (std::exchange(look_first_, false) && look([this] { return !inbox_.empty() || descriptors_ready(); }))
+            return;
         if (!ready_.empty() || !inbox_.park()) return;
         poller_->wait(timers_.earliest());
         inbox_.unpark();

@@ -48,8 +48,8 @@ protected:
 class trampoline;
 
 struct thread_state {
-    executor* loop = nullptr;          // of the worker whose thread this is
-    job* running = nullptr;            // whose coroutine runs
+    executor* loop = nullptr;  // of the worker whose thread this is
+    job* running = nullptr;    // whose coroutine runs
     trampoline* innermost = nullptr;
     const std::atomic<bool>* function_cancelled = nullptr;  // of the to_thread function that runs
     const void* helps = nullptr;                            // the executor whose helper thread this is

@@ -17,9 +17,9 @@
 #include <mutex>
 #elif defined(__linux__) && !defined(SINCPRO_ASYNC_WORKER_USE_POLL)
 #define SINCPRO_DETAIL_POLLER_EPOLL 1
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #else
@@ -41,8 +41,8 @@ struct fd_wait {
 
     int fd = -1;
     direction way = direction::readable;
-    function ready;                           // called once, no longer added; error is an errno or 0
-    std::uint64_t round = 0;                  // of the wait that it was added before
+    function ready;                              // called once, no longer added; error is an errno or 0
+    std::uint64_t round = 0;                     // of the wait that it was added before
     fd_wait *older = nullptr, *newer = nullptr;  // of those whose registration has not been verified
 };
 
@@ -111,7 +111,8 @@ public:
         if (w.fd < 0) throw_errno(EBADF, "sincpro: wait for a descriptor");
         const auto index = static_cast<std::size_t>(w.fd);
         if (index >= entries_.size()) {
-            if (::fcntl(w.fd, F_GETFD) < 0) throw_errno(EBADF, "sincpro: wait for a descriptor");  // before it costs memory
+            if (::fcntl(w.fd, F_GETFD) < 0)
+                throw_errno(EBADF, "sincpro: wait for a descriptor");  // before it costs memory
             entries_.resize(index + 1 + index / 2);
         }
         entry& e = entries_[index];
@@ -166,7 +167,7 @@ public:
 private:
     struct entry {
         fd_wait* waiters[2] = {};
-        std::uint32_t armed = 0;  // what the kernel was told, if the number still means the same
+        std::uint32_t armed = 0;         // what the kernel was told, if the number still means the same
         std::uint32_t registration = 0;  // counts them: what the kernel tells of an older one is of a stranger
         std::uint32_t believed = 0;
         fd_wait*& waiter(direction d) noexcept { return waiters[static_cast<std::size_t>(d)]; }
@@ -202,8 +203,8 @@ private:
             struct {  // the kernel's timespec, of 64 bits on all architectures
                 std::int64_t seconds, nanoseconds;
             } const t{timeout.count() / 1'000'000'000, timeout.count() % 1'000'000'000};
-            const long n = ::syscall(SYS_epoll_pwait2, epoll_.get(), &events[0], 128, timeout.count() < 0 ? nullptr : &t,
-                                     nullptr, std::size_t{0});
+            const long n = ::syscall(SYS_epoll_pwait2, epoll_.get(), &events[0], 128,
+                                     timeout.count() < 0 ? nullptr : &t, nullptr, std::size_t{0});
             if (n >= 0 || errno != ENOSYS) return static_cast<int>(n);
             has_pwait2_ = false;  // Linux before 5.11, emulators
         }
@@ -341,7 +342,8 @@ public:
         }
         if (::poll(polled_.data(), static_cast<nfds_t>(polled_.size()), timeout) <= 0) return;
         char drained[64];
-        while (polled_[0].revents != 0 && ::read(woken_.get(), drained, sizeof drained) == sizeof drained) {}
+        while (polled_[0].revents != 0 && ::read(woken_.get(), drained, sizeof drained) == sizeof drained) {
+        }
         // From the last to the first, since those that are ready leave; nobody adds meanwhile.
         for (std::size_t i = waits_.size(); i-- > 0;) {
             if (const int events = polled_[i + 1].revents) {

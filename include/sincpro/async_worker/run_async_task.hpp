@@ -2,7 +2,6 @@
 
 #include "default_worker.hpp"
 
-#include <chrono>
 #include <utility>
 
 namespace sincpro {
@@ -24,8 +23,8 @@ auto run_async_task(A&& a) -> detail::task_result_t<A> {
 /// waits until it has ended, at most worker_options::cancel_grace, and throws timeout_error, which tells whether it has:
 /// if not, what the task refers to must stay alive. With a limit of zero or less `a` is not started; a huge one is none.
 /// Throws std::invalid_argument for NaN.
-template <class A, class Rep, class Period>
-auto run_async_task(A&& a, std::chrono::duration<Rep, Period> timeout) -> detail::task_result_t<A> {
+template <class A, class Duration>
+auto run_async_task(A&& a, Duration timeout) -> detail::task_result_t<A> {
     return default_worker().run(std::forward<A>(a), timeout);
 }
 

@@ -25,7 +25,8 @@ public:
     void await_suspend(std::coroutine_handle<Promise> h) {
         if (!begin(h)) return;
         due = until_ != clock::time_point() ? until_ : deadline_after(duration_);
-        if (due != clock::time_point::max()) event_loop::of(*job_).add_timer(*this);  // else only a cancellation ends it
+        if (due != clock::time_point::max())
+            event_loop::of(*job_).add_timer(*this);  // else only a cancellation ends it
     }
     void await_resume() const { throw_if_cancelled(); }
 
@@ -60,8 +61,8 @@ public:
 /// Suspends the task for `d` on the steady clock, counted from the `co_await`; never shorter. With zero or less it lets
 /// everything else that is ready run once. An infinite or huge `d` waits for a cancellation. (asyncio.sleep)
 /// Throws std::invalid_argument for NaN, and at the `co_await` operation_cancelled.
-template <class Rep, class Period>
-[[nodiscard]] auto sleep_for(std::chrono::duration<Rep, Period> d) {
+template <class Duration>
+[[nodiscard]] auto sleep_for(Duration d) {
     return detail::sleep_operation(detail::saturate(d));
 }
 

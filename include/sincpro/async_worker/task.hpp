@@ -39,6 +39,7 @@ struct misused {
     bool await_ready() const;
     void await_suspend(std::coroutine_handle<>) const;
     anything await_resume() const;
+    static task<anything> instead();
 };
 
 /// The await of a child task, in the frame of its awaiter: owns the child's frame.
@@ -174,10 +175,13 @@ struct task_promise_base : promise_base {
         } else if constexpr (!awaitable<A>) {
             static_assert(awaitable<A>, "this cannot be awaited. A blocking function? await to_thread(f) in a task");
             return misused();
-        } else if constexpr (std::is_base_of_v<operation, std::remove_cvref_t<awaiter_t<A>>>) {
-            return get_awaiter(std::forward<A>(a));
-        } else {
+        } else if constexpr (!std::is_base_of_v<operation, std::remove_cvref_t<awaiter_t<A>>>) {
             return foreign_await<A>(std::forward<A>(a));
+        } else if constexpr (std::is_constructible_v<std::remove_cvref_t<awaiter_t<A>>, awaiter_t<A>>) {
+            return get_awaiter(std::forward<A>(a));  // GCC 11 and 12 copy an lvalue
+        } else {
+            static_assert(!awaitable<A>, "this can be awaited once: write co_await std::move(x)");
+            return misused();
         }
     }
 
@@ -190,9 +194,7 @@ struct task_promise : task_promise_base<T> {
 
     template <class U = T>
         requires std::constructible_from<stored_t<T>, U>
-    void return_value(U&& value) {
-        this->outcome.emplace(std::forward<U>(value));
-    }
+    void return_value(U&& value) { this->outcome.emplace(std::forward<U>(value)); }
 };
 
 template <class T>

@@ -130,7 +130,8 @@ public:
     using value = std::conditional_t<std::is_lvalue_reference_v<returned>, returned, std::remove_cvref_t<returned>>;
 
     template <class... A>
-    explicit awaited_function(operation& o, executor& e, A&&... a) : waiter_(o), executor_(e), call_(std::in_place, std::forward<A>(a)...) {}
+    explicit awaited_function(operation& o, executor& e, A&&... a)
+        : waiter_(o), executor_(e), call_(std::in_place, std::forward<A>(a)...) {}
 
     void call() noexcept override {
         thread_state& thread = current();
@@ -140,7 +141,8 @@ public:
                 std::apply([](auto&&... a) { std::invoke(std::move(a)...); }, *call_);
                 outcome.emplace();
             } else if constexpr (std::is_reference_v<value>) {
-                std::apply([this](auto&... a) { outcome.emplace(std::addressof(std::invoke(std::move(a)...))); }, *call_);
+                std::apply([this](auto&... a) { outcome.emplace(std::addressof(std::invoke(std::move(a)...))); },
+                           *call_);
             } else {
                 std::apply([this](auto&... a) { outcome.emplace(std::invoke(std::move(a)...)); }, *call_);
             }
@@ -186,8 +188,8 @@ public:
         try {
             event_loop& loop = event_loop::of(*job_);
             if (loop.service == nullptr) loop.service = std::make_unique<helper_threads>(loop);
-            function_ = std::apply(
-                [&](auto&... a) { return std::make_shared<function>(*this, loop, std::move(a)...); }, call_);
+            function_ =
+                std::apply([&](auto&... a) { return std::make_shared<function>(*this, loop, std::move(a)...); }, call_);
             static_cast<helper_threads&>(*loop.service).run(function_);
         } catch (...) {
             unlink();
@@ -231,8 +233,8 @@ template <class F, class... Args>
     detail::check_closure<F>();
     static_assert(std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
                   "to_thread(f, args...): f cannot be called with these arguments");
-    return detail::to_thread_operation<false, std::decay_t<F>, std::decay_t<Args>...>(
-        std::in_place, std::forward<F>(f), std::forward<Args>(args)...);
+    return detail::to_thread_operation<false, std::decay_t<F>, std::decay_t<Args>...>(std::in_place, std::forward<F>(f),
+                                                                                      std::forward<Args>(args)...);
 }
 
 /// The same, but a cancelled task goes on at once. `f` then finishes by itself, owns all that it uses, and what it returns
@@ -242,8 +244,8 @@ template <class F, class... Args>
     detail::check_closure<F>();
     static_assert(std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
                   "to_thread(abandon_on_cancel, f, args...): f cannot be called with these arguments");
-    return detail::to_thread_operation<true, std::decay_t<F>, std::decay_t<Args>...>(
-        std::in_place, std::forward<F>(f), std::forward<Args>(args)...);
+    return detail::to_thread_operation<true, std::decay_t<F>, std::decay_t<Args>...>(std::in_place, std::forward<F>(f),
+                                                                                     std::forward<Args>(args)...);
 }
 
 }  // namespace sincpro

@@ -17,7 +17,8 @@ namespace sincpro::detail {
 /// Appends the awaits that lead to `o`, innermost first; those of the library's own coroutines say nothing to a user.
 inline void append_awaits(const operation& o, std::vector<await_location>& chain) {
     for (const promise_base* p = o.awaited_by(); p != nullptr; p = p->awaiter) {
-        if (std::string_view(p->at.file).find("sincpro/async_worker/") == std::string_view::npos) chain.push_back(p->at);
+        if (std::string_view(p->at.file).find("sincpro/async_worker/") == std::string_view::npos)
+            chain.push_back(p->at);
     }
 }
 
@@ -48,7 +49,8 @@ inline void append_tree(job& j, std::string& text) {
     while (!todo.empty()) {
         const line next = todo.back();
         todo.pop_back();
-        if (next.indent != 0) text += std::string(2 + 2 * next.indent, ' ') + "child " + std::to_string(next.number) + ": ";
+        if (next.indent != 0)
+            text += std::string(2 + 2 * next.indent, ' ') + "child " + std::to_string(next.number) + ": ";
         std::vector<await_location> chain;
         for (operation* o = next.of->waits_in; o != nullptr; o = o->next_of_job()) {
             append_awaits(*o, chain);

@@ -31,7 +31,8 @@ public:
             unlink();
             throw;
         }
-        if (!waiting_) complete();  // always ready; still one pass through the loop, so a reader of a file starves nobody
+        if (!waiting_)
+            complete();  // always ready; still one pass through the loop, so a reader of a file starves nobody
         return true;
     }
     void await_resume() const {

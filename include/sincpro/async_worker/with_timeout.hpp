@@ -81,8 +81,8 @@ private:
 ///
 /// Gives what `a` ends with, also after the cancellation: only an operation_cancelled becomes a timeout_error then. With
 /// a limit of zero or less `a` is not started. A huge one never ends it. Throws std::invalid_argument for NaN.
-template <class A, class Rep, class Period>
-[[nodiscard]] auto with_timeout(A&& a, std::chrono::duration<Rep, Period> limit) {
+template <class A, class Duration>
+[[nodiscard]] auto with_timeout(A&& a, Duration limit) {
     const detail::clock::duration saturated = detail::saturate(limit);
     return detail::with_timeout_operation<detail::task_result_t<A>>(detail::as_task(std::forward<A>(a)), saturated);
 }

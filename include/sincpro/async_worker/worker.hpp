@@ -41,8 +41,8 @@ public:
         detail::check_may_block(would_deadlock);
         return detail::blocking_call::wait(launch(detail::as_task(std::forward<A>(a)), true));
     }
-    template <class A, class Rep, class Period>
-    auto run(A&& a, std::chrono::duration<Rep, Period> timeout) -> detail::task_result_t<A> {
+    template <class A, class Duration>
+    auto run(A&& a, Duration timeout) -> detail::task_result_t<A> {
         detail::check_may_block(would_deadlock);
         const detail::clock::duration limit = detail::saturate(timeout);
         const detail::clock::time_point deadline = detail::deadline_after(limit);
@@ -137,7 +137,7 @@ private:
     mutable std::mutex mutex_;
     detail::counted_ptr<detail::worker_loop> loop_;
     worker_options options_;
-    bool closed_ = false;                          // for good: the process ends
+    bool closed_ = false;                         // for good: the process ends
     worker *older_ = nullptr, *newer_ = nullptr;  // in the fork_registry
 };
 

@@ -25,7 +25,8 @@ namespace sincpro::detail {
 /// A task that was handed to a worker: the outermost job. Owned by its loop, from submission until it has ended.
 class root_base : public job, public work {
 public:
-    explicit root_base(counted_ptr<call_state> c) noexcept : job(nullptr), work(&root_base::start), call(std::move(c)) {}
+    explicit root_base(counted_ptr<call_state> c) noexcept
+        : job(nullptr), work(&root_base::start), call(std::move(c)) {}
     virtual ~root_base() = default;
 
     static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
@@ -272,7 +273,8 @@ inline bool root_base::stop_requested() const noexcept {
 
 inline bool root_base::end() noexcept {
     auto& on = static_cast<worker_loop&>(*loop);
-    const bool wanted = call->try_claim(claim::result) || call->claimed_by.load(std::memory_order_acquire) == claim::deadline;
+    const bool wanted =
+        call->try_claim(claim::result) || call->claimed_by.load(std::memory_order_acquire) == claim::deadline;
     call->root = nullptr;
     on.forget(*this);
     return wanted;
@@ -283,7 +285,8 @@ inline std::string worker_loop::describe(const job* running, const await_locatio
     std::size_t count = 0;
     root_base* oldest = nullptr;
     for (root_base* r = newest_; r != nullptr; r = r->older, ++count) oldest = r;
-    std::string text = "worker \"" + options.name + "\": " + std::to_string(count) + (count == 1 ? " task\n" : " tasks\n");
+    std::string text =
+        "worker \"" + options.name + "\": " + std::to_string(count) + (count == 1 ? " task\n" : " tasks\n");
     std::size_t number = 0;
     for (root_base* r = oldest; r != nullptr; r = r->newer) {
         text += "  task " + std::to_string(++number) + ": ";
@@ -320,7 +323,8 @@ inline std::string worker_loop::dump() {
     if (!post(*r)) return {};
     r.release();
     std::string text;
-    for (int patience = 100; answer.wait_for(std::chrono::milliseconds(patience)) != std::future_status::ready; patience = 10) {
+    for (int patience = 100; answer.wait_for(std::chrono::milliseconds(patience)) != std::future_status::ready;
+         patience = 10) {
         if (while_held([&](job& running, const await_location& at) { text = describe(&running, at); })) {
             if (const std::size_t n = count_at_door()) text += "  and " + std::to_string(n) + " not started\n";
             return text + "  (the worker thread does not answer: the running task blocks it)\n";
