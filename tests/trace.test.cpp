@@ -37,13 +37,13 @@ using support::gate;
 using support::opens_at_exit;
 
 // The line of the co_await below each of these.
-constexpr unsigned fetch_line = __LINE__ + 2;
+constexpr unsigned fetch_line = __LINE__ + 1;
 task<> fetch() { co_await sleep_for(1h); }
 
-constexpr unsigned load_line = __LINE__ + 2;
+constexpr unsigned load_line = __LINE__ + 1;
 task<> load() { co_await fetch(); }
 
-constexpr unsigned fetch_all_line = __LINE__ + 2;
+constexpr unsigned fetch_all_line = __LINE__ + 1;
 task<> fetch_all() { co_await sincpro::when_all(load(), fetch()); }
 
 constexpr unsigned call_library_line = __LINE__ + 4;

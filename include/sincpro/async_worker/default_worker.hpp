@@ -2,33 +2,40 @@
 
 #include "worker.hpp"
 
+#include <atomic>
+#include <cstdlib>
+#include <mutex>
 #include <new>
 
 namespace sincpro {
 
 namespace detail {
 
-/// Never destroyed, so that a call in a destructor that runs at exit finds it, closed.
+/// Makes the default worker at its first use. It is never destroyed, so that a call in a destructor that runs at exit finds
+/// it, closed. Not a local static: the child of a fork in another thread would wait for ever for its initialization.
 class default_worker_owner {
 public:
-    default_worker_owner() { ::new (static_cast<void*>(storage_)) worker; }
-    default_worker_owner(const default_worker_owner&) = delete;
-    default_worker_owner& operator=(const default_worker_owner&) = delete;
-    ~default_worker_owner() { get().close_at_exit(); }
-
-    worker& get() noexcept { return *std::launder(reinterpret_cast<worker*>(storage_)); }
+    static worker& get() {
+        if (worker* const w = made_.load(std::memory_order_acquire)) return *w;  // pairs with the store below
+        const std::lock_guard lock(worker::fork_registry::creation_);
+        if (made_.load(std::memory_order_relaxed) == nullptr) {
+            worker* const w = ::new (static_cast<void*>(storage_)) worker;
+            if (std::atexit([] { made_.load(std::memory_order_relaxed)->close_at_exit(); }) != 0)
+                throw std::bad_alloc();
+            made_.store(w, std::memory_order_release);
+        }
+        return *made_.load(std::memory_order_relaxed);
+    }
 
 private:
-    alignas(worker) unsigned char storage_[sizeof(worker)];
+    alignas(worker) static inline unsigned char storage_[sizeof(worker)];
+    static inline constinit std::atomic<worker*> made_{nullptr};
 };
 
 }  // namespace detail
 
 /// The worker of the free functions. At exit it is shut down before what was constructed before its first use is destroyed;
 /// a call after that throws worker_stopped.
-inline worker& default_worker() {
-    static detail::default_worker_owner owner;
-    return owner.get();
-}
+inline worker& default_worker() { return detail::default_worker_owner::get(); }
 
 }  // namespace sincpro

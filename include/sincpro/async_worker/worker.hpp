@@ -145,8 +145,6 @@ private:
 class worker::fork_registry {
 public:
     static void add(worker& w) {
-        static const bool handlers_set = (detail::set_fork_handlers(&before_fork, &in_parent, &in_child), true);
-        static_cast<void>(handlers_set);
         const std::lock_guard lock(mutex_);
         w.older_ = newest_;
         if (newest_ != nullptr) newest_->newer_ = &w;
@@ -160,6 +158,7 @@ public:
 
 private:
     static void before_fork() noexcept {
+        creation_.lock();
         mutex_.lock();
         for (worker* w = newest_; w != nullptr; w = w->older_) {
             w->mutex_.lock();
@@ -172,6 +171,7 @@ private:
             w->mutex_.unlock();
         }
         mutex_.unlock();
+        creation_.unlock();
     }
     static void in_child() noexcept {
         detail::current() = {};  // also if a task forked: what goes on here is no worker's thread
@@ -183,10 +183,15 @@ private:
             w->mutex_.unlock();
         }
         mutex_.unlock();
+        creation_.unlock();
     }
 
+    friend detail::default_worker_owner;
+    static inline constinit std::mutex creation_;  // of the default worker
     static inline constinit std::mutex mutex_;
     static inline constinit worker* newest_ = nullptr;
+    // While the program is loaded, when there is one thread: a fork in another must not find them half set.
+    static inline const bool handlers_set_ = (detail::set_fork_handlers(&before_fork, &in_parent, &in_child), true);
 };
 
 inline worker::worker(worker_options options) : options_(std::move(options)) { fork_registry::add(*this); }
