@@ -44,6 +44,13 @@ NOT_INLINED void* operator new(std::size_t size) {
     alive.fetch_add(1, std::memory_order_relaxed);
     return p;
 }
+NOT_INLINED void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+    try {
+        return operator new(size);
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    }
+}
 NOT_INLINED void operator delete(void* p) noexcept {
     if (p != nullptr) {
         alive.fetch_sub(1, std::memory_order_relaxed);

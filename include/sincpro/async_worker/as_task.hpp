@@ -4,6 +4,7 @@
 
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace sincpro::detail {
 
@@ -17,18 +18,24 @@ auto call_as_task(F f) -> task<await_result_t<std::invoke_result_t<F>>> {
     co_return co_await std::move(f)();
 }
 
+template <class T>
+inline constexpr bool is_task_list = false;
+template <class T>
+inline constexpr bool is_task_list<std::vector<task<T>>> = true;
+
 /// What the bridge and every structured operation take, as a task: an awaitable (moved, or copied if it is an lvalue), or a
 /// callable without arguments that returns one, which is moved and called when the task begins, and lives as long.
 template <class A>
 auto as_task(A&& a) {
     using type = std::decay_t<A>;
-    constexpr bool fits = awaitable<type> || awaitable_factory<type>;
-    constexpr bool once = !is_task<type> || std::is_same_v<A, type>;
+    constexpr bool list = is_task_list<type> && std::is_lvalue_reference_v<A>;  // of when_all or when_any
+    constexpr bool fits = list || awaitable<type> || awaitable_factory<type>;
+    constexpr bool once = !list && (!is_task<type> || std::is_same_v<A, type>);
     constexpr bool passes = !once || !fits || std::is_constructible_v<type, A>;
     static_assert(fits,
                   "neither an awaitable nor a callable without arguments that returns one. A blocking function? "
                   "await to_thread(f) in a task");
-    static_assert(once, "a task can be awaited once: pass std::move(task)");
+    static_assert(once, "a task can be awaited once: pass std::move(x)");
     static_assert(passes, "this cannot be copied: pass std::move(x)");
     if constexpr (!fits || !once || !passes) {
         return misused::instead();

@@ -109,14 +109,14 @@ public:
         child->in = parent_.in;
         child->awaiter = &parent_;
         child->depth = parent_.depth + 1;
-        if (child->depth % 32 == 0) return false;
+        if (!starts_inside()) return false;
         frame.resume();
         return frame.done();
     }
     void await_suspend(std::coroutine_handle<> h) noexcept {
         child->continuation = h;
         parent_.awaits = this;
-        if (child->depth % 32 == 0) current().innermost->next = frame;
+        if (!starts_inside()) current().innermost->next = frame;
     }
     T await_resume() {
         parent_.awaits = nullptr;
@@ -124,6 +124,9 @@ public:
     }
 
 private:
+    /// Outside of a worker another thread may resume the child before its awaiter is suspended: there never.
+    bool starts_inside() const noexcept { return child->in != nullptr && child->depth % 32 != 0; }
+
     promise_base& parent_;
 };
 
