@@ -44,13 +44,10 @@ NOT_INLINED void* operator new(std::size_t size) {
     alive.fetch_add(1, std::memory_order_relaxed);
     return p;
 }
-NOT_INLINED void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-    try {
-        return operator new(size);
-    } catch (const std::bad_alloc&) {
-        return nullptr;
-    }
-}
+#if SINCPRO_DETAIL_ASAN
+// Not all forms of new are counted, and those that are not are the sanitizer's own.
+extern "C" const char* __asan_default_options() { return "alloc_dealloc_mismatch=0"; }
+#endif
 NOT_INLINED void operator delete(void* p) noexcept {
     if (p != nullptr) {
         alive.fetch_sub(1, std::memory_order_relaxed);

@@ -757,16 +757,15 @@ TEST_CASE("a caller that waits uses no processor time") {
         begun.arrive();
         co_await event;
     };
-    std::vector<std::thread> callers;
-    callers.emplace_back([&] {
+    std::thread runs([&] {
         plain = this_thread_number();
         w.run(wait);
     });
-    callers.emplace_back([&] {
+    std::thread runs_with_timeout([&] {
         with_timeout = this_thread_number();
         w.run(wait, 24h);
     });
-    callers.emplace_back([&] {
+    std::thread reads([&] {
         reads_future = this_thread_number();
         w.submit(wait).get();
     });
@@ -784,9 +783,9 @@ TEST_CASE("a caller that waits uses no processor time") {
         after.push_back(support::activity_of(thread));
     }
     event.set();
-    for (auto& caller : callers) {
-        caller.join();
-    }
+    runs.join();
+    runs_with_timeout.join();
+    reads.join();
     CHECK((before == after));
 }
 
