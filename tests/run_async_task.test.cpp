@@ -28,6 +28,7 @@
 #include "support/counted.hpp"
 #include "support/events.hpp"
 #include "support/foreign.hpp"
+#include "support/sanitizers.hpp"
 #include "support/threads.hpp"
 #include "support/thrown.hpp"
 
@@ -575,6 +576,9 @@ TEST_CASE("an exception from moving the awaitable or the callable reaches the ca
     }
 }
 
+// std::promise moves the result inside of std::call_once, and ThreadSanitizer's pthread_once hangs after an exception.
+#if !TESTS_WITH_THREAD_SANITIZER
+
 TEST_CASE("an exception from moving the result reaches the caller, and nothing leaks") {
     struct coroutines {
         static task<fails_at_move> gives_fragile(int n, const lifetimes& log) {
@@ -592,6 +596,8 @@ TEST_CASE("an exception from moving the result reaches the caller, and nothing l
         CHECK(log.wait_until_gone());
     }
 }
+
+#endif
 
 TEST_CASE("an exception from copying an lvalue reaches the caller, and nothing is started") {
     struct uncopyable_today : support::ready_awaiter<> {

@@ -66,7 +66,7 @@ public:
     }
 
     counted_ptr<executor> loop;
-    job* root = nullptr;  // loop thread; null once it has ended
+    job* root = nullptr;  // while it is in the registry, by whose lock it is guarded; the loop's thread reads without
     std::atomic<claim> claimed_by{claim::open};
     std::atomic<bool> cancel_requested{false};
     std::atomic<bool> published{false};    // the future is ready, and the worker has destroyed all of the task

@@ -108,7 +108,7 @@ public:
 
     void resume(job& j, std::coroutine_handle<> h, const await_location& at) noexcept final {
         running_at_ = at;
-        running_job_ = &j;
+        running_ = j.root;
         gate_.store(gate::running, std::memory_order_release);  // pairs with the acquire of while_held()
         j.run(h);
         if (gate_.exchange(gate::open, std::memory_order_acq_rel) == gate::held) {
@@ -163,8 +163,9 @@ protected:
         poller_.reset();
     }
 
-    /// Another thread: if a coroutine of this loop is being run, keeps the loop from going on after it while `look(job,
-    /// where it was last resumed)` runs. That coroutine goes on, but all other jobs stand still and may be looked at.
+    /// Another thread: if a coroutine of this loop is being run, keeps the loop from going on after it while `look(root,
+    /// where it was last resumed)` runs. That coroutine goes on and may end, so its root is but an address; all other
+    /// jobs stand still and may be looked at.
     template <class Look>
     bool while_held(Look look) {
         const std::lock_guard lock(held_);
@@ -177,7 +178,7 @@ protected:
             }
             std::atomic<gate>& state;
         } const at_the_end{gate_};
-        look(*running_job_, std::as_const(running_at_));
+        look(std::as_const(running_), std::as_const(running_at_));
         return true;
     }
 
@@ -216,7 +217,7 @@ private:
 
     std::atomic<gate> gate_{gate::open};
     std::mutex held_;
-    job* running_job_ = nullptr;
+    const job* running_ = nullptr;  // a root
     await_location running_at_{};
 };
 

@@ -157,8 +157,9 @@ public:
     /// What keeps the thread from answering, seen from the task of `own`; empty if nothing does.
     std::string describe_busy(const call_state& own) {
         std::string text;
-        while_held([&](job& running, const await_location& at) {
-            const bool itself = static_cast<root_base&>(*running.root).call.get() == &own;
+        while_held([&](const job* running, const await_location& at) {
+            const std::lock_guard lock(registry_);
+            const bool itself = own.root == running;
             text = itself ? "it runs without suspending" : "the worker thread is busy with another task";
             if (at.line != 0) text += (itself ? ", last resumed at " : ", which last resumed at ") + to_text({&at, 1});
         });
@@ -208,7 +209,7 @@ private:
         if (blocked_only && !r.call->blocks_caller) return;
         if (may_return(*r.call)) r.give_up();
     }
-    std::string describe(const job* running, const await_location& at);
+    std::string describe(const job* running_root, const await_location& at);
     std::size_t count_at_door() noexcept {
         std::size_t count = 0;
         for (work* w = door().steal(); w != nullptr;) {
@@ -224,6 +225,7 @@ private:
         for (work* w = first; w != nullptr; w = w->next) {
             if (!root_base::is_root(*w)) continue;
             auto& r = static_cast<root_base&>(*w);
+            r.call->root = &r;
             r.older = newest_;
             if (newest_ != nullptr) newest_->newer = &r;
             newest_ = &r;
@@ -231,6 +233,7 @@ private:
     }
     void forget(root_base& r) noexcept {
         const std::lock_guard lock(registry_);
+        r.call->root = nullptr;
         (r.newer != nullptr ? r.newer->older : newest_) = r.older;
         if (r.older != nullptr) r.older->newer = r.newer;
     }
@@ -258,7 +261,6 @@ inline void root_base::start(work& w) noexcept {
     auto& self = static_cast<root_base&>(w);
     auto& loop = static_cast<worker_loop&>(*self.loop);
     self.started = true;
-    self.call->root = &self;
     if (self.stop_requested()) {
         self.end_cancelled();
     } else {
@@ -275,12 +277,11 @@ inline bool root_base::end() noexcept {
     auto& on = static_cast<worker_loop&>(*loop);
     const bool wanted =
         call->try_claim(claim::result) || call->claimed_by.load(std::memory_order_acquire) == claim::deadline;
-    call->root = nullptr;
     on.forget(*this);
     return wanted;
 }
 
-inline std::string worker_loop::describe(const job* running, const await_location& at) {
+inline std::string worker_loop::describe(const job* running_root, const await_location& at) {
     const std::lock_guard lock(registry_);
     std::size_t count = 0;
     root_base* oldest = nullptr;
@@ -290,7 +291,7 @@ inline std::string worker_loop::describe(const job* running, const await_locatio
     std::size_t number = 0;
     for (root_base* r = oldest; r != nullptr; r = r->newer) {
         text += "  task " + std::to_string(++number) + ": ";
-        if (running != nullptr && running->root == r) {
+        if (r == running_root) {
             text += "running on the worker thread, ";
             text += at.line != 0 ? "last resumed at " + to_text({&at, 1}) : "not suspended since it was started";
             text += '\n';
@@ -304,7 +305,10 @@ inline std::string worker_loop::describe(const job* running, const await_locatio
 }
 
 inline std::string worker_loop::dump() {
-    if (current().loop == this) return describe(current().running, {});
+    if (current().loop == this) {
+        const job* const running = current().running;
+        return describe(running != nullptr ? running->root : nullptr, {});
+    }
     struct request : work {
         explicit request(worker_loop& l) : work(&request::answer), of(l) {}
         static void answer(work& w) noexcept {
@@ -325,7 +329,7 @@ inline std::string worker_loop::dump() {
     std::string text;
     for (int patience = 100; answer.wait_for(std::chrono::milliseconds(patience)) != std::future_status::ready;
          patience = 10) {
-        if (while_held([&](job& running, const await_location& at) { text = describe(&running, at); })) {
+        if (while_held([&](const job* running, const await_location& at) { text = describe(running, at); })) {
             if (const std::size_t n = count_at_door()) text += "  and " + std::to_string(n) + " not started\n";
             return text + "  (the worker thread does not answer: the running task blocks it)\n";
         }
