@@ -449,7 +449,7 @@ TEST_CASE("a loop whose descriptors were abandoned, as in the child of a fork, r
 TEST_CASE("while_held does not call anything while no coroutine runs") {
     loop_on_thread on;
     int looks = 0;
-    const auto note = [&](job&, const await_location&) { ++looks; };
+    const auto note = [&](const job*, const await_location&) { ++looks; };
     CHECK_FALSE(on.loop.while_held(note));
     const gate begun, go_on;
     call plain([&] {
@@ -486,11 +486,11 @@ TEST_CASE("while_held shows the job whose coroutine runs, and the loop goes no f
         });
         REQUIRE(on.loop.post(resuming));
         begun.wait();
-        job* shown = nullptr;
+        const job* shown = nullptr;
         unsigned line = 0;
         bool went_on_while_held = false;
-        const bool held = on.loop.while_held([&](job& running, const await_location& where) {
-            shown = &running;
+        const bool held = on.loop.while_held([&](const job* running, const await_location& where) {
+            shown = running;
             line = where.line;
             go_on.open();
             left.wait();
@@ -543,8 +543,8 @@ TEST_CASE("while one job runs, the others may be looked at from any thread") {
             std::array<std::size_t, 2> last{};
             for (int mine = 0; mine < 10 && clock::now() < give_up;) {
                 std::this_thread::yield();
-                mine += on.loop.while_held([&](job& running, const await_location&) {
-                    const std::size_t other = &running == &jobs[0] ? 1 : 0;
+                mine += on.loop.while_held([&](const job* running, const await_location&) {
+                    const std::size_t other = running == &jobs[0] ? 1 : 0;
                     went_backwards += jobs[other].rounds < last[other];
                     last[other] = jobs[other].rounds;
                     held.fetch_add(1);

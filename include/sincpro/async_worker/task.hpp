@@ -10,6 +10,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <type_traits>
@@ -203,7 +204,15 @@ struct task_promise : task_promise_base<T> {
 template <class T>
 struct task_promise<T&> : task_promise_base<T&> {
     task<T&> get_return_object() noexcept;
-    void return_value(T& value) { this->outcome.emplace(std::addressof(value)); }
+
+    template <class U = T&>
+        requires std::convertible_to<U, T&>
+    void return_value(U&& value) {
+        constexpr bool lasts = std::is_constructible_v<std::reference_wrapper<T>, U>;
+        static_assert(lasts, "the result would refer to a temporary: let the task return a value");
+        T& target = std::forward<U>(value);
+        this->outcome.emplace(std::addressof(target));
+    }
 };
 
 template <>

@@ -87,7 +87,7 @@ template <class... A>
 
 /// The same for any number of tasks of one kind: a std::vector of their results, nothing for void.
 template <class T>
-[[nodiscard]] auto when_all(std::vector<task<T>> tasks) {
+[[nodiscard]] auto when_all(std::vector<task<T>>&& tasks) {
     return detail::when_all_vector<T>(std::move(tasks));
 }
 

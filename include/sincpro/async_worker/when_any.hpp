@@ -86,7 +86,7 @@ template <class... A>
 
 /// The same for any number of tasks of one kind: index and value of the first. Throws std::invalid_argument for none.
 template <class T>
-[[nodiscard]] auto when_any(std::vector<task<T>> tasks) {
+[[nodiscard]] auto when_any(std::vector<task<T>>&& tasks) {
     return detail::when_any_vector<T>(std::move(tasks));
 }
 

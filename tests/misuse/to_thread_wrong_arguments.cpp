@@ -1,0 +1,7 @@
+// expect: to_thread(f, args...): f cannot be called with these arguments
+// errors: 5
+#include <sincpro/async_worker.hpp>
+
+int blocking() { return 1; }
+
+sincpro::task<> wrong() { co_await sincpro::to_thread(blocking, 1); }

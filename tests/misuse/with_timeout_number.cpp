@@ -1,0 +1,6 @@
+// expect: a time needs a unit: write 5s or 500ms (using namespace std::chrono_literals)
+#include <sincpro/async_worker.hpp>
+
+sincpro::task<int> simple() { co_return 1; }
+
+sincpro::task<int> limited() { co_return co_await sincpro::with_timeout(simple(), 5); }

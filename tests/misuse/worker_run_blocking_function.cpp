@@ -1,0 +1,9 @@
+// expect: a callable without arguments that returns one. A blocking function? await to_thread(f) in a task
+#include <sincpro/async_worker.hpp>
+
+int blocking() { return 1; }
+
+int main() {
+    sincpro::worker w;
+    return w.run(blocking);
+}
