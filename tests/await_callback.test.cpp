@@ -283,6 +283,22 @@ TEST_CASE("dropping every copy without a call resumes the task with a broken pro
     CHECK(outcome(future) == "broken promise");
 }
 
+TEST_CASE("a completion that is kept keeps neither the value nor the exception that it brought") {
+    const lifetimes log;
+    callback_library<counted> values;
+    auto value = submit_async_task(call(values));
+    values.wait_until_begun();
+    REQUIRE(values.kept()(counted(log)));
+    value.get();
+    CHECK(log.alive() == 0);
+    callback_library<int> errors;
+    auto error = submit_async_task(call(errors));
+    errors.wait_until_begun();
+    REQUIRE(errors.kept().fail(std::make_exception_ptr(counted(log))));
+    CHECK_THROWS_AS(error.get(), counted);
+    CHECK(log.alive() == 0);
+}
+
 TEST_CASE("dropping the last copy on another thread resumes the task with a broken promise") {
     for (int i = 0; i < 200; ++i) {
         callback_library<int> library;

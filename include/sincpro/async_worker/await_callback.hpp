@@ -88,9 +88,13 @@ public:
         waiter_ = nullptr;
     }
     T take() {
-        const std::lock_guard lock(mutex_);
-        if (phase_ != phase::completed) throw operation_cancelled();
-        return std::move(outcome_).value();
+        {
+            const std::lock_guard lock(mutex_);
+            if (phase_ != phase::completed) throw operation_cancelled();
+        }
+        result<T> outcome(std::move(outcome_));
+        outcome_.clear();  // on this thread: a completion that is kept must not keep what it brought
+        return std::move(outcome).value();
     }
 
     void hold(std::atomic<unsigned>& count) noexcept { count.fetch_add(1, std::memory_order_relaxed); }
