@@ -157,3 +157,14 @@ TEST_CASE("what moving, copying or calling throws comes from there") {
     job.start();
     CHECK_THROWS_AS(job.value(), std::runtime_error);
 }
+
+TEST_CASE("what can be awaited or called as an lvalue only is awaited as one") {
+    struct lvalue_only {
+        ready_awaiter<int> operator co_await() & { return ready_awaiter<int>(3); }
+    };
+    struct called_as_lvalue {
+        ready_awaiter<int> operator()() & { return ready_awaiter<int>(4); }
+    };
+    CHECK(value_of(lvalue_only()) == 3);
+    CHECK(value_of(called_as_lvalue()) == 4);
+}

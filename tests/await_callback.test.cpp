@@ -595,3 +595,38 @@ TEST_CASE("1,000,000 completions inside initiate need no stack") {
     };
     CHECK(run_async_task(sum()) == a_million);
 }
+
+namespace {
+
+template <class Operation>
+task<int> await_twice(Operation operation) {
+    const int first = co_await operation;
+    co_return 10 * first + co_await operation;
+}
+
+}  // namespace
+
+TEST_CASE("an lvalue operation may be awaited twice: each time a copy of it") {
+    int calls = 0;
+    const auto count = [&](completion<int> done) { done(++calls); };
+    CHECK(run_async_task(await_twice(await_callback<int>(count))) == 12);
+}
+
+TEST_CASE("a value may need more than the usual alignment") {
+    struct alignas(64) line {
+        int number;
+        [[nodiscard]] bool aligned() const { return reinterpret_cast<std::uintptr_t>(this) % 64 == 0; }
+    };
+    const auto give = [](completion<line> done) { done(line{7}); };
+    const line given = run_async_task(await_callback<line>(give));
+    CHECK(given.number == 7);
+    CHECK(given.aligned());
+    struct coroutines {
+        static task<line> make(int n) {
+            co_await yield();
+            co_return line{n};
+        }
+    };
+    CHECK(run_async_task(coroutines::make(8)).number == 8);
+    CHECK(submit_async_task(coroutines::make(9)).get().number == 9);
+}

@@ -8,7 +8,9 @@
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -474,5 +476,146 @@ TEST_CASE("a child that begins in a cancelled parent is cancelled") {
         co_return cancelled;
     };
     CHECK(run_cancelled(parent));
+    CHECK_FALSE(went_on);
+}
+
+// Coroutines of another library, which a task starts and does not wait for.
+namespace {
+
+/// Runs at once, and by itself.
+struct detached {
+    struct promise_type {
+        detached get_return_object() const noexcept { return {}; }
+        std::suspend_never initial_suspend() const noexcept { return {}; }
+        std::suspend_never final_suspend() const noexcept { return {}; }
+        void return_void() const noexcept {}
+        void unhandled_exception() const { std::terminate(); }
+    };
+};
+
+/// Runs at once, until its owner destroys it.
+class owned {
+public:
+    struct promise_type {
+        owned get_return_object() { return owned(std::coroutine_handle<promise_type>::from_promise(*this)); }
+        std::suspend_never initial_suspend() const noexcept { return {}; }
+        std::suspend_always final_suspend() const noexcept { return {}; }
+        void return_void() const noexcept {}
+        void unhandled_exception() const { std::terminate(); }
+    };
+    explicit owned(std::coroutine_handle<promise_type> h) : frame_(h) {}
+    owned(const owned&) = delete;
+    owned& operator=(const owned&) = delete;
+    ~owned() { frame_.destroy(); }
+
+private:
+    std::coroutine_handle<promise_type> frame_;
+};
+
+sincpro::task<> sleep_twice() {
+    co_await sincpro::sleep_for(std::chrono::milliseconds(1));
+    co_await sincpro::sleep_for(std::chrono::milliseconds(1));
+}
+
+template <class Operation>
+detached wait_and_open(Operation make, support::gate opened) {
+    co_await make();
+    co_await make();
+    opened.open();
+}
+
+template <class Operation>
+owned wait_for(Operation make, bool& went_on) {
+    static_cast<void>(co_await make());
+    went_on = true;
+}
+
+template <class Operation>
+void outlives_its_task(Operation make) {
+    const support::gate went_on;
+    struct coroutines {
+        static sincpro::task<> leave_alone(Operation make, support::gate went_on) {
+            wait_and_open(make, went_on);
+            co_return;
+        }
+    };
+    sincpro::run_async_task(coroutines::leave_alone(make, went_on));
+    went_on.wait();
+}
+
+}  // namespace
+
+TEST_CASE("what a stranger's coroutine waits for may outlive the task in which it began to wait") {
+    outlives_its_task([] { return sincpro::sleep_for(std::chrono::milliseconds(1)); });
+    outlives_its_task([] { return sleep_twice(); });
+    outlives_its_task([] { return sincpro::when_all(sleep_twice(), sincpro::shield(sleep_twice()), sleep_twice()); });
+    outlives_its_task([] { return sincpro::with_timeout(sleep_twice(), std::chrono::hours(1)); });
+}
+
+TEST_CASE("a shutdown cancels what strangers' coroutines wait for") {
+    const support::gate begun, ended;
+    struct coroutines {
+        static detached wait_long(support::gate ended) {
+            try {
+                co_await sincpro::sleep_for(std::chrono::hours(1));
+            } catch (const sincpro::operation_cancelled&) {
+            }
+            try {
+                co_await sincpro::sleep_for(std::chrono::hours(1));
+            } catch (const sincpro::operation_cancelled&) {
+                ended.open();
+            }
+        }
+        static sincpro::task<> leave_alone(support::gate ended) {
+            wait_long(ended);
+            co_return;
+        }
+    };
+    sincpro::worker w;
+    w.run(coroutines::leave_alone(ended));
+    w.shutdown();
+    CHECK(ended.is_open());
+}
+
+TEST_CASE("a suspended coroutine of a stranger may be destroyed while what it waits for is on its way") {
+    struct coroutines {
+        static sincpro::task<> complete_elsewhere(bool& went_on) {
+            std::thread completing;
+            {
+                const auto initiate = [&](sincpro::completion<> done) { completing = std::thread([done] { done(); }); };
+                const owned waits = wait_for([&] { return sincpro::await_callback<>(initiate); }, went_on);
+                completing.join();
+            }
+            co_await sleep_twice();
+        }
+#if defined(__cpp_lib_jthread)
+        static sincpro::task<> stop_elsewhere(bool& went_on) {
+            {
+                std::stop_source source;
+                const owned waits =
+                    wait_for([&] { return sincpro::stop_when(sleep_twice(), source.get_token()); }, went_on);
+                std::thread([&] { source.request_stop(); }).join();
+            }
+            co_await sleep_twice();
+        }
+#endif
+        static sincpro::task<> permit_elsewhere(bool& went_on) {
+            sincpro::semaphore one(1);
+            auto permit = std::make_unique<sincpro::semaphore::permit>(co_await one.acquire());
+            {
+                const owned waits = wait_for([&] { return one.acquire(); }, went_on);
+                std::thread([&] { permit.reset(); }).join();
+            }
+            co_await sleep_twice();
+            auto again = co_await one.acquire();
+            again.release();
+        }
+    };
+    bool went_on = false;
+    sincpro::run_async_task(coroutines::complete_elsewhere(went_on));
+#if defined(__cpp_lib_jthread)
+    sincpro::run_async_task(coroutines::stop_elsewhere(went_on));
+#endif
+    sincpro::run_async_task(coroutines::permit_elsewhere(went_on));
     CHECK_FALSE(went_on);
 }

@@ -181,3 +181,15 @@ TEST_CASE("a grace of any size is understood") {
         CHECK(w.run(answer()) == 42);
     }
 }
+
+TEST_CASE("ticks that are no power of ten do not overflow") {
+    using samples = duration<std::int64_t, std::ratio<1, 44'100>>;
+    using thirds = duration<std::int64_t, std::ratio<1, 3>>;
+    const auto nanoseconds = [](auto d) { return sincpro::detail::saturate(d).count(); };
+    constexpr std::int64_t ten_years = 3'650LL * 86'400;
+    CHECK(nanoseconds(samples(ten_years * 44'100)) == ten_years * 1'000'000'000);
+    CHECK(nanoseconds(samples(-ten_years * 44'100)) == -ten_years * 1'000'000'000);
+    CHECK(nanoseconds(thirds(ten_years * 3 + 1)) == ten_years * 1'000'000'000 + 333'333'334);
+    CHECK(nanoseconds(thirds(-1)) == -333'333'333);
+    CHECK(sincpro::detail::saturate(samples::max()) == steady_clock::duration::max());
+}

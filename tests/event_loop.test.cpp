@@ -52,7 +52,8 @@ class loop_alone final : public event_loop {
 public:
     loop_alone() { open_poller(); }
     void hold() noexcept override {}
-    void drop() noexcept override {}
+    void drop() noexcept override { ++drops_; }
+    int drops() const noexcept { return drops_; }
 
     void run_here() {
         run([this] { return stopping_ && door().close(); });
@@ -64,13 +65,15 @@ public:
     using event_loop::while_held;
 
 private:
-    void taken(work* first) noexcept override {
-        for (; first != nullptr; first = first->next) {
+    void take_in(work* first) noexcept override {
+        while (first != nullptr) {
             ++taken_;
+            queue(*std::exchange(first, first->next));
         }
     }
     bool stopping_ = false;
     std::size_t taken_ = 0;
+    std::atomic<int> drops_{0};
 };
 
 /// The same on a thread of its own, from construction to end().
@@ -561,4 +564,14 @@ TEST_CASE("while one job runs, the others may be looked at from any thread") {
     CHECK(went_backwards.load() == 0);
     const bool took_turns = jobs[0].rounds - jobs[1].rounds <= 1'000;
     CHECK(took_turns);
+}
+
+TEST_CASE("a loop drops its own reference when it has ended and nobody is in post() any more") {
+    loop_on_thread on;
+    CHECK(on.loop.drops() == 0);
+    on.end();
+    CHECK(on.loop.drops() == 1);
+    call late([] {});
+    CHECK_FALSE(on.loop.post(late));
+    CHECK(on.loop.drops() == 1);
 }

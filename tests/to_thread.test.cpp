@@ -323,268 +323,33 @@ TEST_CASE("in a task that is cancelled already the function is not run") {
     CHECK_FALSE(ran);
 }
 
-TEST_CASE("a function that had returned when the cancellation came keeps its result") {
-    int got = 0;
-    const gate submitted;
-    sincpro::task_future<void> future;
-    future = submit_async_task([&]() -> task<> {
-        const auto function = [&] {
-            submitted.wait();
-            return 5;
-        };
-        got = co_await to_thread(function);
-        future.cancel();
-        co_await sleep_for(1h);
-    });
-    submitted.open();
-    CHECK_THROWS_AS(future.get(), operation_cancelled);
-    CHECK(got == 5);
-}
-
-TEST_CASE("a function may itself call run_async_task, 1,000 of them at once") {
-    constexpr std::ptrdiff_t functions = 1'000;
-    struct coroutines {
-        static task<int> answer(int n) {
-            co_await sleep_for(1ms);
-            co_return n;
-        }
-    };
-    std::latch all_inside(functions);
-    const auto ask = [&](int n) {
-        all_inside.arrive_and_wait();
-        return run_async_task(coroutines::answer(n));
-    };
-    const auto call = [&](int n) -> task<int> { co_return co_await to_thread(ask, n); };
-    std::vector<task<int>> all;
-    std::vector<int> expected;
-    for (int i = 0; i < functions; ++i) {
-        all.push_back(call(i));
-        expected.push_back(i);
-    }
-    CHECK(run_async_task(sincpro::when_all(std::move(all))) == expected);
-}
-
-TEST_CASE("a function may itself await to_thread through the bridge, ten deep") {
-    struct functions {
-        static int deep(int depth) { return depth == 0 ? 0 : 1 + run_async_task(to_thread(deep, depth - 1)); }
-    };
-    CHECK(run_async_task(to_thread(functions::deep, 10)) == 10);
-}
-
-TEST_CASE("shutdown waits for a running function within the grace time") {
-    worker w({.shutdown_grace = std::chrono::milliseconds::max()});
-    const gate begun;
-    std::atomic<bool> returned{false};
-    const auto function = [&] {
-        begun.open();
-        wait_for_cancellation();
-        returned = true;
-    };
-    auto future = w.submit(to_thread(function));
-    begun.wait();
-    w.shutdown();
-    CHECK(returned);
-    CHECK_THROWS_AS(future.get(), operation_cancelled);
-}
-
-TEST_CASE("shutdown waits for an abandoned function within the grace time") {
-    worker w({.shutdown_grace = std::chrono::hours(1)});
-    const gate begun;
-    const gate cancelled;
-    std::atomic<bool> returned{false};
-    const auto function = [&] {
-        begun.open();
-        wait_for_cancellation();
-        cancelled.wait();
-        returned = true;
-    };
-    auto future = w.submit(to_thread(abandon_on_cancel, function));
-    begun.wait();
-    future.cancel();
-    CHECK_THROWS_AS(future.get(), operation_cancelled);
-    std::thread releases([&] { cancelled.open(); });
-    w.shutdown();
-    releases.join();
-    CHECK(returned);
-}
-
-TEST_CASE("shutdown leaves a function that takes longer than the grace time, and it may end later") {
-    const lifetimes log;
-    const gate begun;
-    const gate go_on;
-    const gate ended;
-    {
-        const opens_at_exit at_end(go_on);
-        worker w({.shutdown_grace = 20ms});
-        struct functions {
-            static void run(const counted&, const gate& begins, const gate& goes_on, const gate& ends) {
-                begins.open();
-                goes_on.wait();
-                ends.open();
-            }
-        };
-        auto waits = w.submit(to_thread(functions::run, counted(log), begun, go_on, ended));
-        begun.wait();
-        w.shutdown();
-        CHECK_FALSE(w.is_running());
-        CHECK_THROWS_AS(waits.get(), worker_stopped);
-        CHECK_FALSE(ended.is_open());
-        CHECK(w.run(to_thread(twice, 1)) == 2);
-    }
-    ended.wait();
-    CHECK(log.wait_until_gone());
-}
-
-TEST_CASE("shutdown leaves an abandoned function that takes longer than the grace time") {
-    const lifetimes log;
-    const gate begun;
-    const gate go_on;
-    const gate ended;
-    {
-        const opens_at_exit at_end(go_on);
-        worker w({.shutdown_grace = 20ms});
-        struct functions {
-            static void run(const counted&, const gate& begins, const gate& goes_on, const gate& ends) {
-                begins.open();
-                goes_on.wait();
-                ends.open();
-            }
-        };
-        auto future = w.submit(to_thread(abandon_on_cancel, functions::run, counted(log), begun, go_on, ended));
-        begun.wait();
-        w.shutdown();
-        CHECK_THROWS_AS(future.get(), operation_cancelled);
-        CHECK_FALSE(ended.is_open());
-    }
-    ended.wait();
-    CHECK(log.wait_until_gone());
-}
-
-TEST_CASE("a to_thread that is never awaited runs nothing and destroys what it owns") {
-    const lifetimes log;
-    bool ran = false;
-    {
-        const auto function = [&ran, held = counted(log)] { ran = true; };
-        [[maybe_unused]] const auto unused = to_thread(function);
-        [[maybe_unused]] const auto abandoned = to_thread(abandon_on_cancel, function);
-    }
-    CHECK(log.alive() == 0);
-    CHECK_FALSE(ran);
-}
-
-#if defined(__linux__)
-
 namespace {
 
-std::size_t threads_of_this_process() {
-    const std::filesystem::directory_iterator tasks("/proc/self/task");
-    return static_cast<std::size_t>(std::distance(begin(tasks), end(tasks)));
+template <class Operation>
+task<> keep(Operation make, int& got) {
+    got = co_await make();
 }
 
-bool falls_to(std::size_t threads) {
-    const auto give_up = std::chrono::steady_clock::now() + support::patience;
-    while (threads_of_this_process() > threads) {
-        if (std::chrono::steady_clock::now() > give_up) {
-            return false;
-        }
-        std::this_thread::sleep_for(1ms);
-    }
-    return true;
-}
-
-void use_helpers(worker& w, std::ptrdiff_t helpers) {
-    std::latch all_inside(helpers);
-    const auto meet = [&] { all_inside.arrive_and_wait(); };
-    const auto call = [&]() -> task<> { co_await to_thread(meet); };
-    std::vector<task<>> all;
-    for (std::ptrdiff_t i = 0; i < helpers; ++i) {
-        all.push_back(call());
-    }
-    w.run(sincpro::when_all(std::move(all)));
+task<> block_and_throw(gate returned) {
+    co_await yield();
+    returned.wait();
+    std::this_thread::sleep_for(20ms);  // until its thread has reported it, else the result may be lost
+    throw std::runtime_error("cancels the other");
 }
 
 }  // namespace
 
-TEST_CASE("helper threads end when their worker is shut down") {
-    run_async_task(yield());
-    sincpro::default_worker().shutdown();
-    const auto before = threads_of_this_process();
-    worker w;
-    use_helpers(w, 20);
-    CHECK(threads_of_this_process() > before);
-    w.shutdown();
-    CHECK(falls_to(before));
-    use_helpers(w, 20);
-    w.shutdown();
-    CHECK(falls_to(before));
-}
-
-TEST_CASE("helper threads end when they have been idle for some time") {
-    worker w;
-    w.start();
-    w.run(yield());
-    const auto before = threads_of_this_process();
-    use_helpers(w, 20);
-    CHECK(falls_to(before));
-    CHECK(w.run(to_thread(twice, 2)) == 4);
-}
-
-#if !TESTS_WITH_ADDRESS_SANITIZER && !TESTS_WITH_THREAD_SANITIZER
-
-TEST_CASE("when the system has no more threads the co_await throws a system_error, and nothing else is disturbed") {
-    struct memory_limit {
-        memory_limit() {
-            std::size_t pages = 0;
-            std::ifstream("/proc/self/statm") >> pages;
-            ::getrlimit(RLIMIT_AS, &before);
-            ::rlimit low = before;
-            low.rlim_cur = pages * 4096 + (std::size_t{256} << 20U);
-            ::setrlimit(RLIMIT_AS, &low);
-        }
-        ~memory_limit() { ::setrlimit(RLIMIT_AS, &before); }
-        memory_limit(const memory_limit&) = delete;
-        memory_limit& operator=(const memory_limit&) = delete;
-        ::rlimit before{};
+TEST_CASE("a function that had returned when the cancellation came keeps its result, also if it may be abandoned") {
+    const auto give = [](gate g) {
+        g.open();
+        return 5;
     };
-    worker w;
-    w.start();
-    const gate release;
-    std::atomic<bool> refused{false};
-    std::vector<sincpro::task_future<void>> futures;
-    const auto call = [&](arrivals begun_or_refused) -> task<> {
-        const auto function = [&release, begun_or_refused] {
-            begun_or_refused.arrive();
-            release.wait();
-        };
-        try {
-            co_await to_thread(function);
-        } catch (const std::system_error&) {
-            refused = true;
-            begun_or_refused.arrive();
-            throw;
-        }
-    };
-    {
-        const opens_at_exit at_end(release);
-        const memory_limit low;
-        while (!refused && futures.size() < 10'000) {
-            const arrivals begun_or_refused;
-            futures.push_back(w.submit(call(begun_or_refused)));
-            begun_or_refused.wait(1);
-        }
-    }
-    std::size_t errors = 0;
-    for (auto& future : futures) {
-        try {
-            future.get();
-        } catch (const std::system_error&) {
-            ++errors;
-        }
-    }
-    CHECK(errors == 1);
-    CHECK(futures.size() > 1);
-    CHECK(w.run(to_thread(twice, 2)) == 4);
+    const gate one, another;
+    const auto plain = [&] { return to_thread(give, one); };
+    const auto abandoned = [&] { return to_thread(abandon_on_cancel, give, another); };
+    int got = 0, got_too = 0;
+    CHECK_THROWS_AS(run_async_task(when_all(keep(plain, got), block_and_throw(one))), std::runtime_error);
+    CHECK_THROWS_AS(run_async_task(when_all(keep(abandoned, got_too), block_and_throw(another))), std::runtime_error);
+    CHECK(got == 5);
+    CHECK(got_too == 5);
 }
-
-#endif
-#endif

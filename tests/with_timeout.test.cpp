@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <limits>
 #include <memory>
 #include <stdexcept>
@@ -359,6 +360,27 @@ TEST_CASE("with_timeout may be nested 100,000 deep") {
 TEST_CASE("cancellation reaches the innermost of 100,000 nested with_timeout") {
     const gate begun;
     auto future = submit_async_task(deep_sleep(a_hundred_thousand, begun));
+    begun.wait();
+    future.cancel();
+    CHECK_THROWS_AS(future.get(), operation_cancelled);
+}
+
+TEST_CASE("a task that is cancelled is not timed out as well") {
+    struct coroutines {
+        static task<> clean_up_slowly(gate begun) {
+            std::exception_ptr cancelled;
+            begun.open();
+            try {
+                co_await sleep_for(1h);
+            } catch (const operation_cancelled&) {
+                cancelled = std::current_exception();
+            }
+            co_await sincpro::shield(sleep_for(40ms));
+            std::rethrow_exception(cancelled);
+        }
+    };
+    const gate begun;
+    auto future = submit_async_task(with_timeout(coroutines::clean_up_slowly(begun), 20ms));
     begun.wait();
     future.cancel();
     CHECK_THROWS_AS(future.get(), operation_cancelled);

@@ -16,6 +16,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -881,3 +882,81 @@ TEST_CASE("when the thread cannot be started for some of many first callers, eac
 }
 
 #endif
+
+TEST_CASE("a shutdown releases a caller whose time of grace has no end") {
+    worker w({.cancel_grace = std::chrono::milliseconds::max(), .shutdown_grace = 20ms});
+    const support::gate begun, go_on;
+    struct coroutines {
+        static task<> block(support::gate begun, support::gate go_on) {
+            begun.open();
+            go_on.wait();
+            co_return;
+        }
+    };
+    std::thread shuts_down([&] {
+        begun.wait();
+        std::this_thread::sleep_for(30ms);  // the deadline should pass first; if not, the error is another one
+        w.shutdown();
+    });
+    try {
+        w.run(coroutines::block(begun, go_on), 1ms);
+        FAIL("nothing was thrown");
+    } catch (const sincpro::timeout_error& e) {
+        CHECK_FALSE(e.task_stopped());
+    } catch (const sincpro::worker_stopped&) {
+        SUCCEED("shut down before its deadline");
+    }
+    shuts_down.join();
+    go_on.open();
+}
+
+TEST_CASE("every caller is released by a shutdown that gives up, also while others dump") {
+    for (int round = 0; round < 5; ++round) {
+        worker w({.shutdown_grace = 5ms});
+        const support::gate begun, go_on;
+        const auto block = [=]() -> task<> {
+            begun.open();
+            go_on.wait();
+            co_return;
+        };
+        auto blocked = w.submit(block);
+        begun.wait();
+        struct coroutines {
+            static task<int> give(int n) { co_return n; }
+        };
+        std::vector<sincpro::task_future<int>> futures;
+        for (int i = 0; i < 5'000; ++i) futures.push_back(w.submit(coroutines::give(i)));
+        std::vector<std::thread> dumping;
+        for (int t = 0; t < 3; ++t) {
+            dumping.emplace_back([&] {
+                std::ostringstream out;
+                w.dump(out);
+            });
+        }
+        w.shutdown();
+        for (std::thread& t : dumping) t.join();
+        std::size_t left = 0;
+        for (auto& f : futures) left += f.wait_for(0s) != std::future_status::ready;
+        CHECK(left == 0);
+        go_on.open();
+        try {
+            blocked.get();
+        } catch (const operation_cancelled&) {
+        }
+    }
+}
+
+TEST_CASE("configure() destroys the old options where they may use the worker") {
+    worker w;
+    struct asks_when_destroyed {
+        explicit asks_when_destroyed(worker& of) : w(&of) {}
+        asks_when_destroyed(const asks_when_destroyed&) = default;
+        asks_when_destroyed& operator=(const asks_when_destroyed&) = default;
+        ~asks_when_destroyed() { static_cast<void>(w->is_running()); }
+        void operator()(const std::exception_ptr&) const {}
+        worker* w;
+    };
+    w.configure({.on_unobserved_exception = asks_when_destroyed(w)});
+    w.configure({});
+    CHECK_FALSE(w.is_running());
+}

@@ -1,7 +1,7 @@
 #include <sincpro/async_worker/worker_loop.hpp>
 
-#include <sincpro/async_worker/root.hpp>
 #include <sincpro/async_worker/sleep_for.hpp>
+#include <sincpro/async_worker/task_future.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -40,7 +40,7 @@ using sincpro::detail::call_state;
 using sincpro::detail::claim;
 using sincpro::detail::clock;
 using sincpro::detail::counted_ptr;
-using sincpro::detail::root;
+using sincpro::detail::future_root;
 using sincpro::detail::worker_loop;
 using support::contains;
 using support::counted;
@@ -57,7 +57,7 @@ struct call {
     counted_ptr<call_state> state;
     std::future<T> future;
     bool accepted = false;
-    std::unique_ptr<root<T>> refused;
+    std::unique_ptr<future_root<T>> refused;
 };
 
 /// As worker does it. `prepare` may change the call before it is handed over.
@@ -67,7 +67,7 @@ call<T> submit(
     call<T> made;
     made.state = counted_ptr<call_state>(new call_state);
     prepare(*made.state);
-    auto r = std::make_unique<root<T>>(std::move(t), made.state);
+    auto r = std::make_unique<future_root<T>>(std::move(t), made.state);
     made.future = r->get_future();
     made.accepted = loop.submit(*r);
     if (made.accepted) {
@@ -359,14 +359,14 @@ TEST_CASE("give_up_all may be for those who are blocked only") {
     auto run = submit(*loop, give(2), [](call_state& c) { c.blocks_caller = true; });
     auto run_by_main = submit(*loop, give(3), [](call_state& c) { c.blocks_caller = c.blocks_main_thread = true; });
     SECTION("on the main thread itself, which may go on") {
-        loop->give_up_all(true);
+        loop->give_up_all(worker_loop::whose::blocked_in_run);
         CHECK_THROWS_AS(run.future.get(), worker_stopped);
         CHECK_THROWS_AS(run_by_main.future.get(), worker_stopped);
     }
 #if !TESTS_WITH_ADDRESS_SANITIZER
     SECTION("on another one, while the process ends: nothing wakes the main thread, so something is left behind") {
         loop->keep_main_thread_blocked();
-        loop->give_up_all(true);
+        loop->give_up_all(worker_loop::whose::blocked_in_run);
         CHECK_THROWS_AS(run.future.get(), worker_stopped);
         CHECK(run_by_main.state->claimed_by == claim::open);
     }

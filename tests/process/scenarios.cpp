@@ -748,6 +748,27 @@ int fork_while_workers_start_and_stop() {
 
 std::function<void()> before_fork;
 
+/// A permit must not be lost to a task of the parent that waits for it.
+int fork_with_a_waiter_for_a_permit() {
+    sincpro::semaphore one(1);
+    worker w;
+    auto held = std::make_unique<sincpro::semaphore::permit>(w.run(one.acquire()));
+    struct coroutines {
+        static task<> use(sincpro::semaphore& s) { auto permit = co_await s.acquire(); }
+    };
+    auto waiting = w.submit(coroutines::use(one));
+    w.run(sincpro::yield());
+    check(wait_for_child(fork_child([&] {
+              held.reset();
+              w.run(coroutines::use(one));
+              return 0;
+          })) == 0,
+          "child");
+    held.reset();
+    waiting.get();
+    return 0;
+}
+
 /// One thread forks while another makes the very first call of the process.
 int fork_during_the_first_call() {
     // Registered before the library's own, so that this is called after that, which may block the first call.
@@ -841,6 +862,7 @@ const std::map<std::string_view, int (*)()> scenarios = {
     SCENARIO(fork_leaves_waiting_tasks_of_the_parent_alone),
     SCENARIO(fork_many_times_while_busy),
     SCENARIO(fork_while_workers_start_and_stop),
+    SCENARIO(fork_with_a_waiter_for_a_permit),
     SCENARIO(fork_during_the_first_call),
     SCENARIO(fork_in_a_task),
     SCENARIO(fork_in_a_task_and_call),

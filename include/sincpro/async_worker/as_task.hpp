@@ -8,14 +8,20 @@
 
 namespace sincpro::detail {
 
+/// As an rvalue, unless it is for lvalues only.
 template <class A>
-task<await_result_t<A>> await_as_task(A a) {
-    co_return co_await std::move(a);
+using kept_awaitable_t = std::conditional_t<awaitable<A>, A, A&>;
+template <class F>
+using kept_factory_t = std::conditional_t<awaitable_factory<F>, F, F&>;
+
+template <class A>
+task<await_result_t<kept_awaitable_t<A>>> await_as_task(A a) {
+    co_return co_await static_cast<kept_awaitable_t<A>&&>(a);
 }
 
 template <class F>
-auto call_as_task(F f) -> task<await_result_t<std::invoke_result_t<F>>> {
-    co_return co_await std::move(f)();
+auto call_as_task(F f) -> task<await_result_t<std::invoke_result_t<kept_factory_t<F>>>> {
+    co_return co_await static_cast<kept_factory_t<F>&&>(f)();
 }
 
 template <class T>
@@ -29,7 +35,8 @@ template <class A>
 auto as_task(A&& a) {
     using type = std::decay_t<A>;
     constexpr bool list = is_task_list<type> && std::is_lvalue_reference_v<A>;  // of when_all or when_any
-    constexpr bool fits = list || awaitable<type> || awaitable_factory<type>;
+    constexpr bool to_await = awaitable<type> || awaitable<type&>;
+    constexpr bool fits = list || to_await || awaitable_factory<type> || awaitable_factory<type&>;
     constexpr bool once = !list && (!is_task<type> || std::is_same_v<A, type>);
     constexpr bool passes = !once || !fits || std::is_constructible_v<type, A>;
     static_assert(fits,
@@ -41,7 +48,7 @@ auto as_task(A&& a) {
         return misused::instead();
     } else if constexpr (is_task<type>) {
         return type(std::move(a));
-    } else if constexpr (awaitable<type>) {
+    } else if constexpr (to_await) {
         return await_as_task<type>(std::forward<A>(a));
     } else {
         return call_as_task<type>(std::forward<A>(a));

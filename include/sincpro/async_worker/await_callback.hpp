@@ -7,6 +7,7 @@
 #include "result.hpp"
 
 #include <atomic>
+#include <concepts>
 #include <coroutine>
 #include <exception>
 #include <functional>
@@ -24,12 +25,9 @@ namespace detail {
 
 /// What a task that awaits a callback and the holders of its completion share.
 template <class T>
-class callback_state {
+class callback_state : public recycled {
 public:
     using hook = std::function<void()>;
-
-    static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
-    static void operator delete(void* p, std::size_t size) noexcept { frame_pool::deallocate(p, size); }
 
     /// True if the task will get what `store` puts into its outcome.
     template <class Store>
@@ -156,7 +154,8 @@ template <class T, class Initiate>
 class callback_operation final : public operation {
 public:
     explicit callback_operation(Initiate i) : initiate_(std::move(i)) {}
-    callback_operation(const callback_operation& other) : operation(other), initiate_(other.initiate_) {}
+    callback_operation(const callback_operation& other) requires std::copy_constructible<Initiate>
+        : operation(other), initiate_(other.initiate_) {}
     callback_operation(callback_operation&& other) : operation(other), initiate_(std::move(other.initiate_)) {}
     ~callback_operation() {
         if (state_ == nullptr) return;

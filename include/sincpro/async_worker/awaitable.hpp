@@ -58,8 +58,7 @@ using await_result_t = std::conditional_t<std::is_lvalue_reference_v<await_expre
 
 /// A callable without arguments that returns an awaitable.
 template <class F>
-concept awaitable_factory =
-    std::invocable<std::decay_t<F>> && awaitable<std::invoke_result_t<std::decay_t<F>>> && !awaitable<F>;
+concept awaitable_factory = std::invocable<F> && awaitable<std::invoke_result_t<F>> && !awaitable<F>;
 
 }  // namespace detail
 

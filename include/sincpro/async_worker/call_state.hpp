@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <type_traits>
 #include <utility>
 
 namespace sincpro::detail {
@@ -15,6 +16,9 @@ class counted_ptr {
 public:
     counted_ptr() noexcept = default;
     explicit counted_ptr(T* p) noexcept : p_(p) {}  // takes over one reference
+    template <class D>
+        requires std::is_convertible_v<D*, T*> counted_ptr(counted_ptr<D> other)
+    noexcept : p_(other.release()) {}
     counted_ptr(const counted_ptr& other) noexcept : p_(other.p_) {
         if (p_ != nullptr) p_->hold();
     }
@@ -40,22 +44,32 @@ private:
 /// Who decided how a call ends: whoever sets it first.
 enum class claim : unsigned char { open, result, deadline, shutdown };
 
+/// How far a call is: `published` when the outcome is where its caller finds it, and the worker has destroyed all of the
+/// task; `awaited` while a caller sleeps, `abandoned` if it has gone.
+enum class phase : unsigned char { pending, awaited, abandoned, published };
+
 /// What a caller and the worker share of one call, and all that is left of it while a future is kept.
-class call_state : public work {
+class call_state : public work, public recycled {
 public:
     call_state() noexcept : work(&call_state::cancel_now) {}
-    static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
-    static void operator delete(void* p, std::size_t size) noexcept { frame_pool::deallocate(p, size); }
+    call_state(const call_state&) = delete;
+    call_state& operator=(const call_state&) = delete;
 
     void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
     void drop() noexcept {
         if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
     }
 
-    /// True for one caller only.
+    /// True for one only.
     bool try_claim(claim by) noexcept {
         claim open = claim::open;
         return claimed_by.compare_exchange_strong(open, by, std::memory_order_acq_rel);
+    }
+
+    /// True for one only of those that write the outcome, for which a caller whose deadline has passed waits as well.
+    bool try_claim_outcome(claim by) noexcept {
+        claim deadline = claim::deadline;
+        return try_claim(by) || claimed_by.compare_exchange_strong(deadline, by, std::memory_order_acq_rel);
     }
 
     /// Any thread, any number of times: cancels the task soon, if it has not ended.
@@ -65,14 +79,19 @@ public:
         if (!loop->post(*this)) drop();
     }
 
+    bool published() const noexcept { return at.load(std::memory_order_acquire) == phase::published; }
+
     counted_ptr<executor> loop;
     job* root = nullptr;  // while it is in the registry, by whose lock it is guarded; the loop's thread reads without
     std::atomic<claim> claimed_by{claim::open};
     std::atomic<bool> cancel_requested{false};
-    std::atomic<bool> published{false};    // the future is ready, and the worker has destroyed all of the task
+    std::atomic<phase> at{phase::pending};
     std::atomic<bool> fate_shared{false};  // by one of {the future was dropped, an exception is in it}
     bool blocks_caller = false;            // inside run()
     bool blocks_main_thread = false;
+
+protected:
+    virtual ~call_state() = default;
 
 private:
     static void cancel_now(work& w) noexcept {

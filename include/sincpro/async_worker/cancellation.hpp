@@ -38,7 +38,10 @@ public:
         thread_state& thread = current();
         job* const before = std::exchange(thread.running, this);
         trampoline(thread).run(h);
-        if (done) finished();  // may destroy this job
+        if (done) {
+            if (waits_in != nullptr) leave_waits();
+            finished();  // may destroy this job
+        }
         thread.running = before;
     }
 
@@ -58,6 +61,7 @@ protected:
 private:
     friend cancel_list;
     virtual void finished() noexcept = 0;
+    void leave_waits() noexcept;
 
     job* next_cancelled_ = nullptr;
 };
@@ -82,7 +86,10 @@ public:
 protected:
     operation() noexcept : work(&operation::resume) {}
     ~operation() {
-        if (linked_) unlink();
+        if (linked_) {
+            unlink();
+            job_->loop->collect();  // another thread may have posted it
+        }
         if (queued()) leave_queue();
     }
 
@@ -148,9 +155,11 @@ protected:
     bool linked_ = false;
 
 private:
+    friend job;
     static void resume(work& w) noexcept;
+    static void set_root(operation& o, job* root) noexcept;
 
-    const promise_base* awaited_by_ = nullptr;
+    promise_base* awaited_by_ = nullptr;
     std::coroutine_handle<> resume_;
     operation *older_ = nullptr, *newer_ = nullptr;
 };
@@ -183,16 +192,39 @@ struct promise_base {
     struct awaiting;
     enum class owner : unsigned char { task, job, foreign };
 
-    job* in = nullptr;                      // null if it runs outside of any worker
-    std::coroutine_handle<> continuation;   // set once its awaiter is suspended
-    const promise_base* awaiter = nullptr;  // if that is a task
-    awaiting* awaits = nullptr;             // the child task that this one is suspended in
-    await_location at;                      // its newest co_await, if there was one
+    job* in = nullptr;                     // null if it runs outside of any worker
+    std::coroutine_handle<> continuation;  // set once its awaiter is suspended
+    promise_base* awaiter = nullptr;       // if that is a task
+    awaiting* awaits = nullptr;            // the child task that this one is suspended in
+    await_location at;                     // its newest co_await, if there was one
     unsigned depth = 0;
     owner owned_by = owner::task;
     std::atomic<bool> passed{
         false};  // by one of {foreign awaiter has suspended, task has ended}: the second resumes it
 };
+
+/// The job has ended, and coroutines of other libraries that began to wait in it have not: they go to one that does not end.
+inline void job::leave_waits() noexcept {
+    if (loop->strays == nullptr) return;
+    job& to = *loop->strays;
+    cancel_list cancelled_too;
+    while (waits_in != nullptr) {
+        operation& o = *waits_in;
+        o.unlink();
+        o.job_ = &to;
+        o.link();
+        for (promise_base* p = o.awaited_by_; p != nullptr; p = p->awaiter) p->in = &to;
+        operation::set_root(o, to.root);
+        if (to.cancelled) o.cancel(cancelled_too);
+    }
+    cancelled_too.run();
+}
+inline void operation::set_root(operation& o, job* root) noexcept {
+    for (std::size_t i = 0; job* const c = o.child(i); ++i) {
+        c->root = root;
+        for (operation* inner = c->waits_in; inner != nullptr; inner = inner->older_) set_root(*inner, root);
+    }
+}
 
 inline void operation::resume(work& w) noexcept {
     auto& self = static_cast<operation&>(w);

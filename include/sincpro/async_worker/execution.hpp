@@ -37,9 +37,15 @@ public:
     /// Resumes a coroutine of `j`, which was suspended at `at`. Executor's thread.
     virtual void resume(job& j, std::coroutine_handle<> h, const await_location& at) noexcept = 0;
 
+    /// Queues what other threads have posted, so that it can leave the queue. Does nothing on another thread.
+    virtual void collect() noexcept {}
+
     // Whoever may post, and is not kept by what runs here, counts: see counted_ptr.
     virtual void hold() noexcept = 0;
     virtual void drop() noexcept = 0;
+
+    /// Takes over what coroutines of other libraries still wait for when the job has ended in which they began it.
+    job* strays = nullptr;
 
 protected:
     ~executor() = default;

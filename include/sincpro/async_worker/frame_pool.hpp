@@ -120,6 +120,16 @@ private:
     static inline constinit std::atomic<block*> shared_[classes][slots] = {};
 };
 
+/// Base of what the pool is for.
+struct recycled {
+    static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
+    static void* operator new(std::size_t size, std::align_val_t alignment) { return ::operator new(size, alignment); }
+    static void operator delete(void* p, std::size_t size) noexcept { frame_pool::deallocate(p, size); }
+    static void operator delete(void* p, std::size_t, std::align_val_t alignment) noexcept {
+        ::operator delete(p, alignment);
+    }
+};
+
 /// The pool for the standard library's own states (std::promise with std::allocator_arg).
 template <class T>
 struct recycling_allocator {

@@ -108,7 +108,8 @@ public:
     /// False if `w.fd` is of a kind that is always ready, such as a regular file. Throws std::system_error if it is not
     /// open or has a waiter for that direction.
     bool add(fd_wait& w) {
-        if (w.fd < 0) throw_errno(EBADF, "sincpro: wait for a descriptor");
+        if (w.fd < 0 || w.fd == epoll_.get() || w.fd == event_.get())
+            throw_errno(EBADF, "sincpro: wait for a descriptor");
         const auto index = static_cast<std::size_t>(w.fd);
         if (index >= entries_.size()) {
             if (::fcntl(w.fd, F_GETFD) < 0)

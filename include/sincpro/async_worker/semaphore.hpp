@@ -103,14 +103,16 @@ private:
 
     void release() noexcept {
         const std::lock_guard lock(mutex_);
-        if (first_ == nullptr) {
-            ++free_;
-            return;
+        while (first_ != nullptr) {
+            acquire_operation& next = *first_;
+            unlink(next);
+            next.granted_ = true;
+            // Under the lock: a cancelled waiter that was granted stays until it is resumed. Its worker is gone in the
+            // child of a fork.
+            if (next.job_->loop->post(next)) return;
+            next.granted_ = false;
         }
-        acquire_operation& next = *first_;
-        unlink(next);
-        next.granted_ = true;
-        next.job_->loop->post(next);  // under the lock: a cancelled waiter that was granted stays until it is resumed
+        ++free_;
     }
 
     bool unlink(acquire_operation& o) noexcept {

@@ -22,6 +22,12 @@ public:
     stop_when_operation(task<T> t, std::stop_token token) : child_(std::move(t)), token_(std::move(token)) {}
     stop_when_operation(stop_when_operation&& other) noexcept
         : child_(std::move(other.child_)), token_(std::move(other.token_)) {}
+    ~stop_when_operation() {
+        callback_.reset();
+        if (!posted_.load(std::memory_order_acquire)) return;
+        job_->loop->collect();
+        if (request_.queued()) request_.leave_queue();
+    }
 
     template <class Promise>
     bool await_suspend(std::coroutine_handle<Promise> h) {

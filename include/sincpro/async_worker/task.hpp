@@ -12,6 +12,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <new>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
@@ -67,7 +68,7 @@ struct promise_base::awaiting {
         promise_base* inner = &p;
         while (inner->awaits != nullptr) inner = inner->awaits->child;
         while (inner != &p) {
-            promise_base* const outer = const_cast<promise_base*>(inner->awaiter);
+            promise_base* const outer = inner->awaiter;
             std::exchange(outer->awaits->frame, nullptr).destroy();
             inner = outer;
         }
@@ -152,8 +153,15 @@ public:
 
 template <class T>
 struct task_promise_base : promise_base {
-    static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
-    static void operator delete(void* p, std::size_t size) noexcept { frame_pool::deallocate(p, size); }
+    static void* operator new(std::size_t size) {
+        if constexpr (over_aligned()) return ::operator new(size, std::align_val_t(alignof(stored_t<T>)));
+        return frame_pool::allocate(size);
+    }
+    static void operator delete(void* p, std::size_t size) noexcept {
+        if constexpr (over_aligned()) return ::operator delete(p, std::align_val_t(alignof(stored_t<T>)));
+        frame_pool::deallocate(p, size);
+    }
+    static constexpr bool over_aligned() { return alignof(stored_t<T>) > __STDCPP_DEFAULT_NEW_ALIGNMENT__; }
 
     std::suspend_always initial_suspend() const noexcept { return {}; }
     final_awaiter final_suspend() const noexcept { return {}; }
@@ -182,7 +190,11 @@ struct task_promise_base : promise_base {
         } else if constexpr (!std::is_base_of_v<operation, std::remove_cvref_t<awaiter_t<A>>>) {
             return foreign_await<A>(std::forward<A>(a));
         } else if constexpr (std::is_constructible_v<std::remove_cvref_t<awaiter_t<A>>, awaiter_t<A>>) {
-            return get_awaiter(std::forward<A>(a));  // GCC 11 and 12 copy an lvalue
+            if constexpr (std::is_lvalue_reference_v<awaiter_t<A>>) {
+                return type(get_awaiter(std::forward<A>(a)));  // a copy, as GCC 11 and 12 make of an lvalue in any case
+            } else {
+                return get_awaiter(std::forward<A>(a));
+            }
         } else {
             static_assert(!awaitable<A>, "this can be awaited once: write co_await std::move(x)");
             return misused();

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "worker_loop.hpp"
+#include "root.hpp"
 
 #include <chrono>
 #include <exception>
@@ -16,7 +16,46 @@ class worker;
 
 namespace detail {
 
-struct blocking_call;
+/// A task whose outcome goes to a future.
+template <class T>
+class future_root final : public root<T> {
+public:
+    future_root(task<T> t, counted_ptr<call_state> c)
+        : root<T>(std::move(t), std::move(c)), promise_(std::allocator_arg, recycling_allocator<char>()) {}
+
+    std::future<T> get_future() { return promise_.get_future(); }
+
+private:
+    void publish(result<T>& outcome) noexcept override {
+        try {
+            if (!outcome) {
+                set_exception(std::move(outcome).error());
+            } else if constexpr (std::is_void_v<T>) {
+                promise_.set_value();
+            } else {
+                promise_.set_value(std::move(outcome).value());
+            }
+        } catch (...) {
+            set_exception(std::current_exception());
+        }
+        outcome.clear();
+        settle();
+    }
+    void fail(std::exception_ptr error) noexcept override {
+        set_exception(std::move(error));
+        settle();
+    }
+    void set_exception(std::exception_ptr error) noexcept {
+        if (this->call->fate_shared.exchange(true, std::memory_order_acq_rel)) {  // pairs with ~task_future
+            static_cast<worker_loop&>(*this->loop).report_unobserved(error);
+        } else {
+            promise_.set_exception(std::move(error));
+        }
+    }
+    void settle() noexcept { this->call->at.store(phase::published, std::memory_order_release); }
+
+    std::promise<T> promise_;
+};
 
 /// What would wait for a worker on a worker's thread is an error: the one that is waited for might be waiting, too.
 inline void check_may_block(const char* what) {
@@ -60,6 +99,7 @@ public:
     }
     void wait() const {
         check();
+        if (detail::look([this] { return ready(); })) return;
         base::wait();
         settle();
     }
@@ -84,10 +124,9 @@ public:
 
 private:
     friend worker;
-    friend detail::blocking_call;
     task_future(base f, detail::counted_ptr<detail::call_state> c) noexcept : base(std::move(f)), call_(std::move(c)) {}
 
-    bool ready() const { return call_ && call_->published.load(std::memory_order_acquire); }
+    bool ready() const { return call_ && call_->published(); }
     /// A std::future is ready a moment before the worker has destroyed what it moved the result from: waits for that.
     void settle() const noexcept {
         while (call_ && !ready()) std::this_thread::yield();
@@ -105,7 +144,7 @@ private:
 
     void drop() noexcept {
         const detail::counted_ptr<detail::call_state> call = std::move(call_);
-        // Pairs with root::set_exception: the second of the two sees to an exception that nobody gets.
+        // Pairs with future_root::set_exception: the second of the two sees to an exception that nobody gets.
         if (!call || !base::valid() || !call->fate_shared.exchange(true, std::memory_order_acq_rel)) return;
         try {
             static_cast<void>(base::get());

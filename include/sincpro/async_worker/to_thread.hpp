@@ -154,6 +154,7 @@ public:
         if (!passed_.exchange(true, std::memory_order_acq_rel)) executor_.post(waiter_);  // pairs with abandon()
     }
 
+    bool has_returned() const noexcept { return passed_.load(std::memory_order_acquire); }
     void request_stop() noexcept { cancelled_.store(true, std::memory_order_release); }
     /// True if the task may go on without it.
     bool abandon() noexcept { return !passed_.exchange(true, std::memory_order_acq_rel); }
@@ -176,7 +177,8 @@ public:
     template <class... A>
     explicit to_thread_operation(std::in_place_t, A&&... a) : call_(std::forward<A>(a)...) {}
     to_thread_operation(to_thread_operation&& other) : operation(other), call_(std::move(other.call_)) {}
-    to_thread_operation(const to_thread_operation& other) : operation(other), call_(other.call_) {}
+    to_thread_operation(const to_thread_operation& other) requires std::copy_constructible<std::tuple<F, Args...>>
+        : operation(other), call_(other.call_) {}
     ~to_thread_operation() {
         if (linked_ && function_ != nullptr) function_->abandon();
     }
@@ -203,6 +205,7 @@ public:
     }
 
     void cancel(cancel_list&) noexcept override {
+        if (function_->has_returned()) return;
         late_ = true;
         function_->request_stop();
         if (Abandon && function_->abandon()) complete_cancelled();

@@ -14,11 +14,18 @@
 
 namespace sincpro::detail {
 
+/// True for the library's own headers, which lie in one folder, or in one file with all of them.
+inline bool is_of_the_library(std::string_view file) noexcept {
+    constexpr std::string_view here = __FILE__, name = "trace.hpp";
+    if (!here.ends_with(name)) return file == here;
+    constexpr std::size_t folder = here.size() - name.size();
+    return file.substr(0, folder) == here.substr(0, folder) && file.find('/', folder) == file.npos;
+}
+
 /// Appends the awaits that lead to `o`, innermost first; those of the library's own coroutines say nothing to a user.
 inline void append_awaits(const operation& o, std::vector<await_location>& chain) {
     for (const promise_base* p = o.awaited_by(); p != nullptr; p = p->awaiter) {
-        if (std::string_view(p->at.file).find("sincpro/async_worker/") == std::string_view::npos)
-            chain.push_back(p->at);
+        if (!is_of_the_library(p->at.file)) chain.push_back(p->at);
     }
 }
 

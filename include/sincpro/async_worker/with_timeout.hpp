@@ -54,6 +54,7 @@ public:
 private:
     static void expired(timer& t) noexcept {
         auto& self = static_cast<with_timeout_operation&>(t);
+        if (self.child_.cancelled) return;  // it ends anyway, and not because of the time
         self.timed_out_ = true;
         try {
             append_trace(self.child_, self.suspended_at_);

@@ -39,7 +39,8 @@ public:
     template <class A>
     auto run(A&& a) -> detail::task_result_t<A> {
         detail::check_may_block(would_deadlock);
-        return detail::blocking_call::wait(launch(detail::as_task(std::forward<A>(a)), true));
+        return call(detail::as_task(std::forward<A>(a)), detail::clock::time_point::max(),
+                    detail::clock::duration::max());
     }
     template <class A, class Duration>
     auto run(A&& a, Duration timeout) -> detail::task_result_t<A> {
@@ -48,7 +49,7 @@ public:
         const detail::clock::time_point deadline = detail::deadline_after(limit);
         {
             auto task = detail::as_task(std::forward<A>(a));
-            if (limit.count() > 0) return detail::blocking_call::wait(launch(std::move(task), true), deadline, limit);
+            if (limit.count() > 0) return call(std::move(task), deadline, limit);
         }
         throw detail::make_timeout_error(limit, true, {});
     }
@@ -56,7 +57,7 @@ public:
     /// As submit_async_task, on this worker.
     template <class A>
     auto submit(A&& a) -> task_future<detail::task_result_t<A>> {
-        return launch(detail::as_task(std::forward<A>(a)), false);
+        return launch(detail::as_task(std::forward<A>(a)));
     }
 
     /// Starts the thread if there is none. Throws std::system_error if the system has no thread or descriptor left, and
@@ -77,7 +78,7 @@ public:
     void configure(worker_options options) {
         const std::lock_guard lock(mutex_);
         if (loop_) throw std::logic_error("sincpro: configure() while the worker runs; call shutdown() first");
-        options_ = std::move(options);
+        std::swap(options_, options);  // destroyed after the lock is let go
     }
 
     /// Writes every task of this worker and where each of its flows is suspended. If a task blocks the thread, it says
@@ -92,19 +93,28 @@ private:
         "sincpro: run_async_task() would block a worker's thread; co_await the task instead, or submit_async_task()";
 
     template <class T>
-    task_future<T> launch(task<T> t, bool blocks) {
+    T call(task<T> t, detail::clock::time_point deadline, detail::clock::duration limit) {
+        const detail::counted_ptr<detail::blocking_call_of<T>> shared(
+            new detail::blocking_call_of<T>(on_main_thread()));
+        hand_over(std::make_unique<detail::blocking_root<T>>(std::move(t), shared));
+        shared->wait(deadline, limit);
+        return shared->take();
+    }
+    template <class T>
+    task_future<T> launch(task<T> t) {
         detail::counted_ptr<detail::call_state> shared(new detail::call_state);
-        shared->blocks_caller = blocks;
-        shared->blocks_main_thread = blocks && on_main_thread();
-        auto root = std::make_unique<detail::root<T>>(std::move(t), shared);
+        auto root = std::make_unique<detail::future_root<T>>(std::move(t), shared);
         task_future<T> future(root->get_future(), std::move(shared));
+        hand_over(std::move(root));
+        return future;
+    }
+    void hand_over(std::unique_ptr<detail::root_base> root) {
         while (true) {
             const detail::counted_ptr<detail::worker_loop> on = loop();
             if (on->submit(*root)) break;
             forget(on.get());  // it was shut down meanwhile: start again
         }
         static_cast<void>(root.release());  // owned by the loop
-        return future;
     }
 
     /// The running loop, started if there is none.
@@ -231,7 +241,9 @@ inline void worker::close_at_exit() noexcept {
     if (!ending) return;
     if (!on_main_thread()) ending->keep_main_thread_blocked();
     if (is_part_of(*ending)) {
-        ending->give_up_all(true);  // a task has called exit(): nothing waits for it, and the process goes down with it
+        ending->give_up_all(
+            detail::worker_loop::whose::
+                blocked_in_run);  // a task has called exit(): nothing waits for it, and the process goes down with it
     } else {
         ending->stop(shutdown_deadline(*ending));
         forget(ending.get());

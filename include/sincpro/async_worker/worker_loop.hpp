@@ -23,22 +23,17 @@
 namespace sincpro::detail {
 
 /// A task that was handed to a worker: the outermost job. Owned by its loop, from submission until it has ended.
-class root_base : public job, public work {
+class root_base : public job, public work, public recycled {
 public:
     explicit root_base(counted_ptr<call_state> c) noexcept
         : job(nullptr), work(&root_base::start), call(std::move(c)) {}
     virtual ~root_base() = default;
 
-    static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
-    static void operator delete(void* p, std::size_t size) noexcept { frame_pool::deallocate(p, size); }
-
     static bool is_root(const work& w) noexcept { return w.run == &root_base::start; }
 
     /// Any thread, while the registry is locked or nobody else knows of this: ends the call, though the task goes on.
     void give_up() noexcept {
-        if (!call->try_claim(claim::shutdown)) return;
-        set_exception(std::make_exception_ptr(worker_stopped()));
-        call->published.store(true, std::memory_order_release);
+        if (call->try_claim_outcome(claim::shutdown)) fail(std::make_exception_ptr(worker_stopped()));
     }
 
     bool stop_requested() const noexcept final;
@@ -55,7 +50,7 @@ private:
     static void start(work& w) noexcept;
     virtual std::coroutine_handle<> begin() noexcept = 0;
     virtual void end_cancelled() noexcept = 0;
-    virtual void set_exception(std::exception_ptr) noexcept = 0;
+    virtual void fail(std::exception_ptr) noexcept = 0;  // ends the call
 };
 
 /// The event loop of a worker, its thread, and the registry of the tasks that it has to end. Counted by the worker, the
@@ -65,8 +60,13 @@ public:
     /// Throws std::system_error if there are no descriptors or threads left.
     static counted_ptr<worker_loop> start(const worker_options& options) {
         counted_ptr<worker_loop> loop(new worker_loop(options));
-        loop->open_poller();
-        loop->thread_ = start_thread([loop] { loop->main(); });
+        try {
+            loop->open_poller();
+            loop->thread_ = start_thread([loop] { loop->main(); });
+        } catch (...) {
+            loop->release_poller();
+            throw;
+        }
         return loop;
     }
 
@@ -80,7 +80,10 @@ public:
         r.loop = this;
         hold();
         r.call->loop = counted_ptr<executor>(this);
-        if (current().loop == this) taken(&r);
+        if (current().loop == this) {
+            const std::lock_guard lock(registry_);
+            enter_registry(r);
+        }
         if (!post(r)) return false;
         // Pairs with the store in stop(): either that sees this task at the door, or this sees that nobody will come.
         if (left_.load(std::memory_order_seq_cst)) give_up_all();
@@ -115,15 +118,19 @@ public:
         if (thread_.joinable()) thread_.detach();
     }
 
-    /// Ends the calls of those who are blocked in run(), or of all. Any thread; the tasks go on.
-    void give_up_all(bool blocked_only = false) noexcept {
+    /// Whose calls end without their tasks.
+    enum class whose : unsigned char { all, blocked_in_run, holding_a_future };
+
+    /// Ends calls. Any thread; the tasks go on.
+    void give_up_all(whose calls = whose::all) noexcept {
+        const std::lock_guard door_lock(door_);
         work* stolen = door().steal();
         for (work* w = stolen; w != nullptr; w = w->next) {
-            if (root_base::is_root(*w)) give_up(static_cast<root_base&>(*w), blocked_only);
+            if (root_base::is_root(*w)) give_up(static_cast<root_base&>(*w), calls);
         }
         while (stolen != nullptr) post(*std::exchange(stolen, stolen->next));  // its own thread destroys them
         const std::lock_guard lock(registry_);
-        for (root_base* r = newest_; r != nullptr; r = r->older) give_up(*r, blocked_only);
+        for (root_base* r = newest_; r != nullptr; r = r->older) give_up(*r, calls);
     }
 
     /// The process ends, on another thread than the main one: what blocks that must not return any more, it would throw.
@@ -133,13 +140,19 @@ public:
         return !c.blocks_main_thread || !main_thread_stays_.load(std::memory_order_acquire);
     }
 
-    /// In the child of a fork, where the thread does not exist.
+    /// In the child of a fork, where the thread does not exist, nor those that are blocked in run().
     void forget_after_fork() noexcept {
         abandon_poller();
-        give_up_all();
+        give_up_all(whose::holding_a_future);
     }
-    void lock_for_fork() { registry_.lock(); }
-    void unlock_after_fork() { registry_.unlock(); }
+    void lock_for_fork() {
+        door_.lock();
+        registry_.lock();
+    }
+    void unlock_after_fork() {
+        registry_.unlock();
+        door_.unlock();
+    }
 
     void report_unobserved(const std::exception_ptr& error) noexcept {
         try {
@@ -179,7 +192,7 @@ private:
 
     void main() noexcept {
         name_this_thread(options.name);
-        run([this] { return stopping_ && newest_ == nullptr && door().close(); });
+        run([this] { return stopping_ && newest_ == nullptr && strays->waits_in == nullptr && close_door(); });
         if (service != nullptr) service->stop(stop_until_);
         service.reset();
         release_poller();
@@ -200,17 +213,23 @@ private:
             l.stopping_ = true;
             cancel_list all;
             for (root_base* r = l.newest_; r != nullptr; r = r->older) all.add(*r);
+            all.add(*l.strays);
             all.run();
         }
         worker_loop& of;
     };
 
-    void give_up(root_base& r, bool blocked_only) noexcept {
-        if (blocked_only && !r.call->blocks_caller) return;
+    void give_up(root_base& r, whose calls) noexcept {
+        if (calls != whose::all && (calls == whose::blocked_in_run) != r.call->blocks_caller) return;
         if (may_return(*r.call)) r.give_up();
     }
     std::string describe(const job* running_root, const await_location& at);
+    bool close_door() noexcept {
+        const std::lock_guard lock(door_);
+        return door().close();
+    }
     std::size_t count_at_door() noexcept {
+        const std::lock_guard lock(door_);
         std::size_t count = 0;
         for (work* w = door().steal(); w != nullptr;) {
             work& next = *std::exchange(w, w->next);
@@ -220,16 +239,19 @@ private:
         return count;
     }
 
-    void taken(work* first) noexcept override {
+    void take_in(work* first) noexcept override {
         const std::lock_guard lock(registry_);
-        for (work* w = first; w != nullptr; w = w->next) {
-            if (!root_base::is_root(*w)) continue;
-            auto& r = static_cast<root_base&>(*w);
-            r.call->root = &r;
-            r.older = newest_;
-            if (newest_ != nullptr) newest_->newer = &r;
-            newest_ = &r;
+        while (first != nullptr) {
+            work& w = *std::exchange(first, first->next);
+            if (root_base::is_root(w)) enter_registry(static_cast<root_base&>(w));
+            queue(w);
         }
+    }
+    void enter_registry(root_base& r) noexcept {
+        r.call->root = &r;
+        r.older = newest_;
+        if (newest_ != nullptr) newest_->newer = &r;
+        newest_ = &r;
     }
     void forget(root_base& r) noexcept {
         const std::lock_guard lock(registry_);
@@ -238,7 +260,7 @@ private:
         if (r.older != nullptr) r.older->newer = r.newer;
     }
 
-    std::atomic<unsigned> references_{1};
+    std::atomic<unsigned> references_{2};  // the worker's, and the one of release_poller()
     std::atomic<bool> stop_requested_{false};
     std::atomic<bool> left_{false};  // by stop(), which nobody will do for what comes later
     std::atomic<bool> main_thread_stays_{false};
@@ -248,6 +270,7 @@ private:
 
     // Tasks that came through the door and have not ended, begun or not. Changed by the loop's thread under the lock, so
     // that thread reads without.
+    std::mutex door_;  // who steals from the door puts it back before it is closed, or stolen from again
     std::mutex registry_;
     root_base* newest_ = nullptr;
 
@@ -275,8 +298,7 @@ inline bool root_base::stop_requested() const noexcept {
 
 inline bool root_base::end() noexcept {
     auto& on = static_cast<worker_loop&>(*loop);
-    const bool wanted =
-        call->try_claim(claim::result) || call->claimed_by.load(std::memory_order_acquire) == claim::deadline;
+    const bool wanted = call->try_claim_outcome(claim::result);
     on.forget(*this);
     return wanted;
 }
