@@ -4,7 +4,7 @@ if(NOT runs_scripts OR MSVC)
 endif()
 if(Python3_FOUND)
   add_script_test(misuse misuse "${Python3_EXECUTABLE}" -B "${CMAKE_CURRENT_LIST_DIR}/check.py"
-                  "${PROJECT_SOURCE_DIR}/include" "${CMAKE_CXX_COMPILER}" g++ clang++)
+                  "${sincpro_async_worker_include}" "${CMAKE_CXX_COMPILER}" g++ clang++)
   set_tests_properties(misuse PROPERTIES TIMEOUT 900)
 else()
   message(STATUS "Not tested, python3 is missing: the messages for wrong programs")

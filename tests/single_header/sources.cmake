@@ -1,0 +1,26 @@
+# Copies the tests' sources to the folder `one_header_sources`, where they include the library as one header and nothing
+# else of it: a test of one header includes that header, which is not there then.
+set(one_header_sources "${CMAKE_CURRENT_BINARY_DIR}/one_header_sources")
+
+file(GLOB sources CONFIGURE_DEPENDS RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}" *.test.cpp process/*.cpp support/*.hpp)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${sources})
+foreach(source IN LISTS sources)
+  file(READ "${source}" text)
+  string(REGEX REPLACE "#include <sincpro/async_worker/[^>]*>" "#include <sincpro/async_worker.hpp>" text "${text}")
+  set(copied "")
+  if(EXISTS "${one_header_sources}/${source}")
+    file(READ "${one_header_sources}/${source}" copied)
+  endif()
+  if(NOT text STREQUAL copied)
+    file(WRITE "${one_header_sources}/${source}" "${text}")
+  endif()
+endforeach()
+
+file(GLOB copies RELATIVE "${one_header_sources}" "${one_header_sources}/*.cpp" "${one_header_sources}/*/*.?pp")
+if(copies)
+  list(REMOVE_ITEM copies ${sources})
+endif()
+list(TRANSFORM copies PREPEND "${one_header_sources}/")
+if(copies)
+  file(REMOVE ${copies})
+endif()
