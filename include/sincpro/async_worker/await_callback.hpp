@@ -184,9 +184,14 @@ private:
 /// What resumes a task that awaits a callback. Copies are one: the first call on any of them, from any thread, counts; it
 /// returns true if the task will get the value. Later calls, and calls after the task was cancelled, do nothing. When the
 /// last copy is dropped without a call the task gets std::future_error(broken_promise).
+///
+/// `fail(std::exception_ptr)` is a call too: the task gets the exception. `on_cancel(f)` sets what aborts the operation that
+/// was begun: if the task is cancelled first, `f` runs on the worker thread, must not throw, and the task goes on only when
+/// the completion is called or dropped. It returns false, and drops `f`, if the await has ended already.
 template <class T>
 class completion : public detail::completion_base<T> {
 public:
+    /// Resumes the task with `value`. True if the task will get it.
     template <class U = T>
         requires std::constructible_from<detail::stored_t<T>, U>
     bool operator()(U&& value) const {
@@ -200,9 +205,11 @@ private:
     using detail::completion_base<T>::completion_base;
 };
 
+/// Of a task that awaits a reference.
 template <class T>
 class completion<T&> : public detail::completion_base<T&> {
 public:
+    /// Resumes the task with a reference to `value`. True if the task will get it.
     bool operator()(T& value) const {
         return this->state_ != nullptr && this->state_->complete([&](result<T&>& r) { r.emplace(&value); });
     }
@@ -213,9 +220,11 @@ private:
     using detail::completion_base<T&>::completion_base;
 };
 
+/// Of a task that awaits a call without a value.
 template <>
 class completion<void> : public detail::completion_base<void> {
 public:
+    /// Resumes the task. True if the task will notice.
     bool operator()() const {
         return state_ != nullptr && state_->complete([](result<void>& r) { r.emplace(); });
     }

@@ -1,9 +1,12 @@
 #pragma once
 
+/// The version: a new major one may change what programs rely on, a new minor one only adds.
 #define SINCPRO_ASYNC_WORKER_VERSION_MAJOR 1
+/// See SINCPRO_ASYNC_WORKER_VERSION_MAJOR.
 #define SINCPRO_ASYNC_WORKER_VERSION_MINOR 0
+/// Counts corrections.
 #define SINCPRO_ASYNC_WORKER_VERSION_PATCH 0
-/// 10000 * major + 100 * minor + patch.
+/// 10000 * major + 100 * minor + patch, to be compared by `#if`.
 #define SINCPRO_ASYNC_WORKER_VERSION                                                         \
     (SINCPRO_ASYNC_WORKER_VERSION_MAJOR * 10000 + SINCPRO_ASYNC_WORKER_VERSION_MINOR * 100 + \
      SINCPRO_ASYNC_WORKER_VERSION_PATCH)

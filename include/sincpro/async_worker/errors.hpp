@@ -13,18 +13,21 @@ namespace sincpro {
 
 /// A `co_await` in the source of a task. The strings are the compiler's own and live for ever.
 struct await_location {
-    const char* file;
-    const char* function;
-    unsigned line;
+    const char* file;      ///< As the compiler was given it.
+    const char* function;  ///< Its name without parameters.
+    unsigned line;         ///< Counted from 1.
 };
 
 /// Thrown by the operation that a cancelled task waits in, and by each later one. (asyncio.CancelledError)
 class operation_cancelled : public std::system_error {
 public:
+    /// Its code is std::errc::operation_canceled.
     operation_cancelled() : operation_cancelled("the task was cancelled") {}
+    /// One sentence, without the text of the code.
     const char* what() const noexcept override { return text_; }
 
 protected:
+    /// `text` is kept as a pointer: a literal.
     explicit operation_cancelled(const char* text)
         : std::system_error(std::make_error_code(std::errc::operation_canceled)), text_(text) {}
 
@@ -57,13 +60,16 @@ inline std::string to_text(std::span<const await_location> chain) {
 /// Copies share their text and never throw.
 class timeout_error : public std::system_error {
 public:
+    /// Of an operation that has ended, for code that has time limits of its own. Its code is std::errc::timed_out.
     explicit timeout_error(std::string what = "the operation took too long")
         : timeout_error(std::move(what), true, {}) {}
 
+    /// With what task_stopped() and suspended_at() are to say.
     timeout_error(std::string what, bool task_stopped, std::vector<await_location> suspended_at)
         : std::system_error(std::make_error_code(std::errc::timed_out)),
           report_(std::make_shared<report>(report{std::move(what), std::move(suspended_at), task_stopped})) {}
 
+    /// One sentence, without the text of the code.
     const char* what() const noexcept override { return report_->text.c_str(); }
 
     /// True if the task has ended: whatever it referred to may be destroyed. If false its worker owns it until it ends.

@@ -24,8 +24,10 @@ class [[nodiscard]] result {
     using stored = detail::stored_t<T>;
 
 public:
-    result() noexcept {}  // empty until emplace or fail
+    result() noexcept {}  ///< Empty until emplace() or fail().
+    /// `other` keeps what is left of its value or exception.
     result(result&& other) noexcept(std::is_nothrow_move_constructible_v<stored>) { take(std::move(other)); }
+    /// What was here is destroyed; `other` as by the constructor.
     result& operator=(result&& other) noexcept(std::is_nothrow_move_constructible_v<stored>) {
         if (this != &other) {
             reset();
@@ -40,7 +42,8 @@ public:
 
     /// The value; rethrows the exception if there is one instead.
     decltype(auto) value() & { return get(*this); }
-    decltype(auto) value() const& { return get(*this); }
+    decltype(auto) value() const& { return get(*this); }  ///< As above.
+    /// As above, moved out.
     T value() && {
         check();
         if constexpr (std::is_reference_v<T>) {
@@ -52,8 +55,10 @@ public:
 
     /// The exception, or null if there is a value.
     std::exception_ptr error() const& noexcept { return state_ == state::error ? error_ : nullptr; }
+    /// As above, moved out.
     std::exception_ptr error() && noexcept { return state_ == state::error ? std::move(error_) : nullptr; }
 
+    /// Makes the value of an empty result, in place.
     template <class... Args>
     void emplace(Args&&... args) {
         assert(state_ == state::empty);
@@ -62,6 +67,7 @@ public:
     }
     /// Empty again.
     void clear() noexcept { reset(); }
+    /// Holds `error` from now on, whatever was here.
     void fail(std::exception_ptr error) noexcept {
         reset();
         std::construct_at(std::addressof(error_), std::move(error));

@@ -19,7 +19,9 @@ public:
     /// One of the n, as RAII: moved, not copied, and given back by its destructor, on any thread.
     class [[nodiscard]] permit {
     public:
+        /// `other` holds none afterwards.
         permit(permit&& other) noexcept : of_(std::exchange(other.of_, nullptr)) {}
+        /// The one that was held is given back.
         permit& operator=(permit&& other) noexcept {
             if (this != &other) {
                 release();
@@ -40,6 +42,7 @@ public:
         semaphore* of_;
     };
 
+    /// With none a task waits until it is cancelled.
     explicit semaphore(std::size_t n) noexcept : free_(n) {}
     semaphore(const semaphore&) = delete;
     semaphore& operator=(const semaphore&) = delete;

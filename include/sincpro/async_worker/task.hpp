@@ -243,9 +243,11 @@ struct task_promise<void> : task_promise_base<void> {
 template <class T = void>
 class [[nodiscard]] task {
 public:
-    using promise_type = detail::task_promise<T>;
+    using promise_type = detail::task_promise<T>;  ///< For the compiler.
 
+    /// `other` is empty afterwards: awaiting it or handing it to a worker throws std::logic_error.
     task(task&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
+    /// Destroys the frame that was held.
     task& operator=(task&& other) noexcept {
         if (this != &other) {
             reset();
@@ -255,6 +257,8 @@ public:
     }
     ~task() { reset(); }
 
+    /// For other libraries' coroutines. Outside of any worker the task runs on the threads that resume it, and the
+    /// operations of this library throw there.
     auto operator co_await() && { return detail::foreign_awaiter<T>(std::exchange(frame_, nullptr)); }
 
 private:

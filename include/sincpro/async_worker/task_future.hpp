@@ -76,7 +76,8 @@ class task_future : public std::future<R> {
 
 public:
     task_future() noexcept = default;
-    task_future(task_future&&) noexcept = default;
+    task_future(task_future&&) noexcept = default;  ///< The other one is invalid afterwards.
+    /// What was held is dropped: that task goes on by itself.
     task_future& operator=(task_future&& other) noexcept {
         if (this != &other) {
             drop();
@@ -93,21 +94,26 @@ public:
         if (call_) call_->request_cancel();
     }
 
+    /// As std::future::get(): once, the result or the exception.
     R get() {
         wait();
         return base::get();
     }
+    /// As std::future::wait(). When it returns the frame of the task is gone.
     void wait() const {
         check();
         if (detail::look([this] { return ready(); })) return;
         base::wait();
         settle();
     }
+    /// As std::future::wait_for(), on the steady clock, for every duration: a huge one waits for ever. Throws
+    /// std::invalid_argument for NaN.
     template <class Rep, class Period>
     std::future_status wait_for(std::chrono::duration<Rep, Period> d) const {
         // libstdc++ overflows on what is huge, and returns at once.
         return wait_until(detail::deadline_after(detail::saturate(d)));
     }
+    /// As std::future::wait_until(), for every time of the steady clock too.
     template <class Clock, class Duration>
     std::future_status wait_until(std::chrono::time_point<Clock, Duration> t) const {
         if (ready()) return std::future_status::ready;

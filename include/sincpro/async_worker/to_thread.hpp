@@ -219,9 +219,11 @@ private:
 
 }  // namespace detail
 
+/// The type of abandon_on_cancel.
 struct abandon_on_cancel_t {
     explicit abandon_on_cancel_t() = default;
 };
+/// The first argument of a to_thread() that a cancelled task does not wait for.
 inline constexpr abandon_on_cancel_t abandon_on_cancel{};
 
 /// Runs the blocking `f(args...)` on a helper thread, and goes on with its result on the worker thread. `f` and `args` are

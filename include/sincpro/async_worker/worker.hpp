@@ -29,6 +29,7 @@ class default_worker_owner;
 /// Every member may be called from any thread at any time, except the destructor.
 class worker {
 public:
+    /// Starts nothing.
     explicit worker(worker_options options = {});
     worker(const worker&) = delete;
     worker& operator=(const worker&) = delete;
@@ -42,6 +43,7 @@ public:
         return call(detail::as_task(std::forward<A>(a)), detail::clock::time_point::max(),
                     detail::clock::duration::max());
     }
+    /// As run_async_task with a time limit, on this worker.
     template <class A, class Duration>
     auto run(A&& a, Duration timeout) -> detail::task_result_t<A> {
         detail::check_may_block(would_deadlock);
@@ -69,6 +71,7 @@ public:
     /// the worker again. Throws std::system_error(resource_deadlock_would_occur) on this worker's own thread.
     void shutdown();
 
+    /// True from the start of the thread until shutdown() has ended.
     bool is_running() const {
         const std::lock_guard lock(mutex_);
         return loop_.get() != nullptr;
