@@ -80,6 +80,7 @@ add_subdirectory)
         submodule --quiet add "$work_dir/library" add_subdirectory/third_party/async_worker
     rm -rf "$work_dir/library"
     build_and_test "$work_dir/consumers/add_subdirectory"
+    build_and_test "$work_dir/consumers/add_subdirectory" -DSINCPRO_ASYNC_WORKER_SINGLE_HEADER=ON
     ;;
 fetch_content)
     as_repository "$work_dir/library"
