@@ -39,11 +39,11 @@ static_assert(std::is_same_v<element_t<const int&>, std::reference_wrapper<const
 static_assert(std::is_same_v<element_t<std::unique_ptr<int>>, std::unique_ptr<int>>);
 
 /// An operation that a test ends when it likes.
-class signal {
+class hand_signal {
 public:
     class wait_operation : public operation {
     public:
-        explicit wait_operation(signal& s) : of_(&s) {}
+        explicit wait_operation(hand_signal& s) : of_(&s) {}
         bool await_ready() const noexcept { return false; }
         template <class Promise>
         void await_suspend(std::coroutine_handle<Promise> h) {
@@ -58,8 +58,8 @@ public:
         }
 
     private:
-        friend signal;
-        signal* of_;
+        friend hand_signal;
+        hand_signal* of_;
     };
 
     wait_operation wait() { return wait_operation(*this); }
@@ -121,7 +121,7 @@ task<int> give(int n, std::string& begun) {
     begun += static_cast<char>('a' + n);
     co_return n;
 }
-task<int> give_after(int n, std::string& begun, signal& s) {
+task<int> give_after(int n, std::string& begun, hand_signal& s) {
     begun += static_cast<char>('a' + n);
     co_await s.wait();
     co_return n;
@@ -167,7 +167,7 @@ TEST_CASE("a group without children is ready") {
 TEST_CASE("the parent goes on when the last child has ended, through the executor") {
     hand_executor on;
     std::string begun;
-    signal first, second;
+    hand_signal first, second;
     hand_job job(on,
                  await_group(group(list(give_after(0, begun, first), give(1, begun), give_after(2, begun, second)))));
     job.start();
@@ -189,7 +189,7 @@ TEST_CASE("the parent goes on when the last child has ended, through the executo
 TEST_CASE("the children of an operation are found by number, and say when they are done") {
     hand_executor on;
     std::string begun;
-    signal s;
+    hand_signal s;
     hand_job job(on, await_group(group(list(give(0, begun), give_after(1, begun, s)))));
     job.start();
     REQUIRE(job.waits_in != nullptr);
@@ -211,7 +211,7 @@ TEST_CASE("the children of an operation are found by number, and say when they a
 TEST_CASE("stopping cancels the children that wait, and does not start those that have not begun") {
     hand_executor on;
     std::string begun;
-    signal s;
+    hand_signal s;
     SECTION("while they are started") {
         const lifetimes log;
         const auto never_begun = [](lifetimes l) -> task<int> {
@@ -231,7 +231,7 @@ TEST_CASE("stopping cancels the children that wait, and does not start those tha
         CHECK(job.value() == "10! skipped skipped");
     }
     SECTION("later") {
-        signal other;
+        hand_signal other;
         hand_job job(on, await_group(group(list(give_after(0, begun, s), give_after(1, begun, other))).stops_after(0)));
         job.start();
         s.send();
@@ -246,7 +246,7 @@ TEST_CASE("stopping cancels the children that wait, and does not start those tha
 TEST_CASE("stopping its children does not cancel the parent, cancelling the parent cancels all its children") {
     hand_executor on;
     std::string begun;
-    signal s, other;
+    hand_signal s, other;
     SECTION("stopped") {
         hand_job job(on, await_group(group(list(give_after(0, begun, s), give(1, begun))).stops_after(1)));
         job.start();
@@ -287,10 +287,10 @@ TEST_CASE("stopping its children does not cancel the parent, cancelling the pare
 
 TEST_CASE("children that are destroyed with their parent leave nothing behind") {
     const lifetimes log;
-    signal s;
+    hand_signal s;
     hand_executor on;
     {
-        const auto wait = [](lifetimes l, signal& until) -> task<int> {
+        const auto wait = [](lifetimes l, hand_signal& until) -> task<int> {
             const counted c(l);
             co_await until.wait();
             co_return 0;
