@@ -34,7 +34,7 @@ with Servers() as servers:
     good += [(url(sizes[0], "/5000000"), r"status 200, 5000000 bytes")]
     good += [(url(meeting, "/%d" % i), r"status 200, 3 bytes") for i in range(10)]
     bad = [(url(silent), r"failed, Timeout was reached"),
-           (url(refused), r"failed, Couldn't connect to server"),
+           (url(refused), r"failed, Could(?:n't| not) connect to server"),
            (url(truncating), r"failed, Transferred a partial file"),
            ("http://%s.invalid/" % ("n" * 64), r"failed, (?:Couldn't resolve host name|URL using bad.*)")]
 
