@@ -36,7 +36,7 @@ with Servers() as servers:
     bad = [(url(silent), r"failed, Timeout was reached"),
            (url(refused), r"failed, Could(?:n't| not) connect to server"),
            (url(truncating), r"failed, Transferred a partial file"),
-           ("http://%s.invalid/" % ("n" * 64), r"failed, (?:Couldn't resolve host name|URL using bad.*)")]
+           ("http://%s.invalid/" % ("n" * 64), r"failed, (?:Could(?:n't| not) resolve host ?name|URL using bad.*)")]
 
     for limit, wanted in ((60, good), (LIMIT, bad + good[:20])):
         run = Run([PROGRAM, "-t", str(limit)] + [address for address, _ in wanted])
