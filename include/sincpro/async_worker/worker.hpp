@@ -200,8 +200,8 @@ private:
     }
 
     friend detail::default_worker_owner;
-    static inline constinit std::mutex creation_;  // of the default worker
-    static inline constinit std::mutex mutex_;
+    static inline std::mutex creation_;  // of the default worker
+    static inline std::mutex mutex_;
     static inline constinit worker* newest_ = nullptr;
     // While the program is loaded, when there is one thread: a fork in another must not find them half set.
     static inline const bool handlers_set_ = (detail::set_fork_handlers(&before_fork, &in_parent, &in_child), true);
