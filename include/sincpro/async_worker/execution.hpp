@@ -15,7 +15,7 @@ class job;
 /// Something that an executor does later on its thread: a node of the executor's lists, so queueing never allocates.
 struct work {
     using function = void (*)(work&) noexcept;
-    explicit work(function f) noexcept : run(f) {}
+    explicit constexpr work(function f) noexcept : run(f) {}
 
     bool queued() const noexcept { return prev != nullptr; }
     void leave_queue() noexcept {

@@ -61,7 +61,7 @@ private:
         return first;
     }
 
-    static inline work parked_{nullptr}, closed_{nullptr};  // only their addresses count
+    static inline constinit work parked_{nullptr}, closed_{nullptr};  // only their addresses count
     std::atomic<work*> head_{nullptr};
 };
 

@@ -64,7 +64,10 @@ public:
 
     /// Starts the thread if there is none. Throws std::system_error if the system has no thread or descriptor left, and
     /// worker_stopped if the process is ending.
-    void start() { loop(); }
+    template <class = void>
+    void start() {
+        loop();
+    }
 
     /// Cancels all tasks, lets them unwind for up to worker_options::shutdown_grace, and joins the thread; a task that does
     /// not stop in time is left to the thread, and who waits for it gets worker_stopped. The next run() or submit() starts
@@ -91,6 +94,9 @@ public:
 private:
     friend class detail::default_worker_owner;
     class fork_registry;
+    // A template, as is all that leads to it, so that a file which starts no worker compiles no code: 0.35 s of 1.7.
+    template <class = void>
+    struct fork_handlers;
 
     static constexpr const char* would_deadlock =
         "sincpro: run_async_task() would block a worker's thread; co_await the task instead, or submit_async_task()";
@@ -111,6 +117,7 @@ private:
         hand_over(std::move(root));
         return future;
     }
+    template <class = void>
     void hand_over(std::unique_ptr<detail::root_base> root) {
         while (true) {
             const detail::counted_ptr<detail::worker_loop> on = loop();
@@ -121,7 +128,9 @@ private:
     }
 
     /// The running loop, started if there is none.
+    template <class Lazily = void>
     detail::counted_ptr<detail::worker_loop> loop() {
+        static_cast<void>(fork_handlers<Lazily>::set);
         const std::lock_guard lock(mutex_);
         if (closed_) throw worker_stopped();
         if (!loop_) loop_ = detail::worker_loop::start(options_);
@@ -200,11 +209,19 @@ private:
     }
 
     friend detail::default_worker_owner;
+    template <class>
+    friend struct fork_handlers;
     static inline std::mutex creation_;  // of the default worker
     static inline std::mutex mutex_;
     static inline constinit worker* newest_ = nullptr;
+};
+
+template <class>
+struct worker::fork_handlers {
     // While the program is loaded, when there is one thread: a fork in another must not find them half set.
-    static inline const bool handlers_set_ = (detail::set_fork_handlers(&before_fork, &in_parent, &in_child), true);
+    static inline const bool set =
+        (detail::set_fork_handlers(&fork_registry::before_fork, &fork_registry::in_parent, &fork_registry::in_child),
+         true);
 };
 
 inline worker::worker(worker_options options) : options_(std::move(options)) { fork_registry::add(*this); }
