@@ -43,8 +43,7 @@ public:
         return wanted;
     }
     void abandoned() noexcept {
-        complete(
-            [](result<T>& r) { r.fail(std::make_exception_ptr(std::future_error(std::future_errc::broken_promise))); });
+        complete([](result<T>& r) { r.fail(exception_of<std::future_error>(std::future_errc::broken_promise)); });
     }
     bool on_cancel(hook abort) {
         const std::lock_guard lock(mutex_);
@@ -90,9 +89,11 @@ public:
             const std::lock_guard lock(mutex_);
             if (phase_ != phase::completed) throw operation_cancelled();
         }
-        result<T> outcome(std::move(outcome_));
-        outcome_.clear();  // on this thread: a completion that is kept must not keep what it brought
-        return std::move(outcome).value();
+        struct cleared {  // on this thread: a completion that is kept must not keep what it brought
+            ~cleared() { outcome.clear(); }
+            result<T>& outcome;
+        } const at_the_end{outcome_};
+        return std::move(outcome_).value();
     }
 
     void hold(std::atomic<unsigned>& count) noexcept { count.fetch_add(1, std::memory_order_relaxed); }

@@ -59,7 +59,7 @@ public:
     std::coroutine_handle<> begin(unsigned depth) noexcept override { return task_.begin(*this, depth); }
     void skip() noexcept override {
         task_.destroy();
-        outcome.fail(std::make_exception_ptr(operation_cancelled()));
+        outcome.fail(exception_of<operation_cancelled>());
         done = true;
     }
     std::exception_ptr error() const noexcept override { return outcome.error(); }

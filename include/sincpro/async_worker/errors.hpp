@@ -2,6 +2,7 @@
 
 #include "duration.hpp"
 
+#include <exception>
 #include <memory>
 #include <span>
 #include <string>
@@ -42,6 +43,16 @@ public:
 };
 
 namespace detail {
+
+/// An E to hand on where nothing may be thrown; if there is no memory for it, the std::bad_alloc.
+template <class E, class... Args>
+std::exception_ptr exception_of(Args... args) noexcept {
+    try {
+        return std::make_exception_ptr(E(args...));
+    } catch (...) {
+        return std::current_exception();
+    }
+}
 
 /// "client.cpp:42 (fetch) <- client.cpp:17 (load)"
 inline std::string to_text(std::span<const await_location> chain) {

@@ -28,7 +28,7 @@ private:
     void end_cancelled() noexcept final {
         task_.destroy();
         result<T> outcome;
-        outcome.fail(std::make_exception_ptr(operation_cancelled()));
+        outcome.fail(exception_of<operation_cancelled>());
         end_with(outcome);
     }
 

@@ -33,7 +33,7 @@ public:
 
     /// Any thread, while the registry is locked or nobody else knows of this: ends the call, though the task goes on.
     void give_up() noexcept {
-        if (call->try_claim_outcome(claim::shutdown)) fail(std::make_exception_ptr(worker_stopped()));
+        if (call->try_claim_outcome(claim::shutdown)) fail(exception_of<worker_stopped>());
     }
 
     bool stop_requested() const noexcept final;
