@@ -563,7 +563,7 @@ long strike_each(fault& f, const named_program& p, on where, failing how, IsOurs
             }
             gone = objects.wait_until_gone();
         }
-        const bool leaked = !comes_true([&] { return alive.load() == before; });
+        const bool leaked = !comes_true([&] { return alive.load() <= before; });
         const unsigned wrong_at = is.wrong_at();
         if (foreign_exception || after != 42 || !gone || leaked || wrong_at != 0) {
             CAPTURE(p.name, n, static_cast<int>(where), static_cast<int>(how), wrong_at);
