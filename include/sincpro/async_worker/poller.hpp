@@ -266,12 +266,15 @@ private:
         }
     }
     /// The kernel reports a registration that no number reaches any more: of a descriptor that was closed here and lives on
-    /// elsewhere, in a duplicate or a child process. Only a new epoll instance gets rid of it.
+    /// elsewhere, in a duplicate or a child process. Only a new epoll instance gets rid of it. False if there is one.
     bool start_over() noexcept {
         const int fresh = ::epoll_create1(EPOLL_CLOEXEC);
-        if (fresh < 0) return false;  // it is reported, and tried, again
-        epoll_ = descriptor(fresh, "");
-        control(EPOLL_CTL_ADD, event_.get(), std::uint32_t{EPOLLIN} | EPOLLET);
+        if (fresh < 0) return true;  // it is reported, and tried, again; what else was reported must not wait for that
+        descriptor old = std::exchange(epoll_, descriptor(fresh, ""));
+        if (control(EPOLL_CTL_ADD, event_.get(), std::uint32_t{EPOLLIN} | EPOLLET) != 0) {
+            epoll_ = std::move(old);  // without the event no wake-up would arrive
+            return true;
+        }
         for (std::size_t fd = 0; fd < entries_.size(); ++fd) {
             entry& e = entries_[fd];
             e.armed = 0;
