@@ -12,6 +12,8 @@
 #include <exception>
 #include <future>
 #include <iostream>
+#include <new>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -24,6 +26,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "support/catch.hpp"
@@ -36,7 +39,7 @@
 
 namespace {
 
-support::fault thread_creation, epoll_creation, eventfd_creation, registration;
+support::fault thread_creation, epoll_creation, eventfd_creation, registration, exit_handler;
 
 int refused(int error) {
     errno = error;
@@ -47,6 +50,8 @@ int refused(int error) {
 
 extern "C" {
 
+int __cxa_atexit(void (*)(void*), void*, void*) noexcept;
+
 int epoll_create1(int flags) noexcept {
     return epoll_creation.strikes() ? refused(EMFILE) : static_cast<int>(::syscall(SYS_epoll_create1, flags));
 }
@@ -56,6 +61,11 @@ int eventfd(unsigned count, int flags) noexcept {
 int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) noexcept {
     if (operation != EPOLL_CTL_DEL && registration.strikes()) return refused(ENOMEM);
     return static_cast<int>(::syscall(SYS_epoll_ctl, epoll, operation, fd, event));
+}
+
+int atexit(void (*f)()) noexcept {
+    if (exit_handler.strikes()) return -1;
+    return __cxa_atexit([](void* g) { reinterpret_cast<void (*)()>(g)(); }, reinterpret_cast<void*>(f), nullptr);
 }
 
 #if !TESTS_WITH_ADDRESS_SANITIZER  // which must see how threads begin
@@ -226,6 +236,21 @@ TEST_CASE("a descriptor that the system will not watch is an error of the task t
 TEST_CASE("a poller that cannot begin anew goes on, and tries again") {
     report("an epoll instance", strike_each(epoll_creation, loses_a_descriptor, EMFILE));
     report("a registration", strike_each(registration, loses_a_descriptor, ENOMEM));
+}
+
+TEST_CASE("a default worker that cannot be shut down at exit is not made, and the next call tries again") {
+    const lifetimes objects;
+    exit_handler.arm(0, on::all, failing::once);
+    CHECK_THROWS_AS(run_async_task(answer(1, counted(objects))), std::bad_alloc);
+    REQUIRE(exit_handler.disarm() == 1);
+    CHECK(run_async_task(answer(2, counted(objects))) == 2);
+    if (!support::fork_is_testable) return;
+    // A fork visits every worker, each once.
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(7);
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(WEXITSTATUS(status) == 7);
 }
 
 #else

@@ -20,8 +20,10 @@ public:
         const std::lock_guard lock(worker::fork_registry::creation_);
         if (made_.load(std::memory_order_relaxed) == nullptr) {
             worker* const w = ::new (static_cast<void*>(storage_)) worker;
-            if (std::atexit([] { made_.load(std::memory_order_relaxed)->close_at_exit(); }) != 0)
+            if (std::atexit([] { made_.load(std::memory_order_relaxed)->close_at_exit(); }) != 0) {
+                w->~worker();
                 throw std::bad_alloc();
+            }
             made_.store(w, std::memory_order_release);
         }
         return *made_.load(std::memory_order_relaxed);
