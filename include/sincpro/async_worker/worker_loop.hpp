@@ -123,13 +123,8 @@ public:
 
     /// Ends calls. Any thread; the tasks go on.
     void give_up_all(whose calls = whose::all) noexcept {
-        const std::lock_guard door_lock(door_);
-        work* stolen = door().steal();
-        for (work* w = stolen; w != nullptr; w = w->next) {
-            if (root_base::is_root(*w)) give_up(static_cast<root_base&>(*w), calls);
-        }
-        while (stolen != nullptr) post(*std::exchange(stolen, stolen->next));  // its own thread destroys them
         const std::lock_guard lock(registry_);
+        behind_door([&](root_base& r) { give_up(r, calls); });
         for (root_base* r = newest_; r != nullptr; r = r->older) give_up(*r, calls);
     }
 
@@ -145,14 +140,8 @@ public:
         abandon_poller();
         give_up_all(whose::holding_a_future);
     }
-    void lock_for_fork() {
-        door_.lock();
-        registry_.lock();
-    }
-    void unlock_after_fork() {
-        registry_.unlock();
-        door_.unlock();
-    }
+    void lock_for_fork() { registry_.lock(); }
+    void unlock_after_fork() { registry_.unlock(); }
 
     void report_unobserved(const std::exception_ptr& error) noexcept {
         try {
@@ -224,19 +213,30 @@ private:
         if (may_return(*r.call)) r.give_up();
     }
     std::string describe(const job* running_root, const await_location& at);
-    bool close_door() noexcept {
-        const std::lock_guard lock(door_);
-        return door().close();
-    }
     std::size_t count_at_door() noexcept {
-        const std::lock_guard lock(door_);
+        const std::lock_guard lock(registry_);
         std::size_t count = 0;
+        behind_door([&](root_base&) { ++count; });
+        return count;
+    }
+
+    /// Calls `visit` with each task at the door; its own thread goes on to destroy it. While the registry is locked: the
+    /// loop must not end before what was taken is back.
+    template <class Visit>
+    void behind_door(Visit visit) noexcept {
         for (work* w = door().steal(); w != nullptr;) {
             work& next = *std::exchange(w, w->next);
-            if (root_base::is_root(next)) ++count;
-            post(next);
+            if (root_base::is_root(next)) visit(static_cast<root_base&>(next));
+            if (current().loop == this) {
+                door().push(next);  // post() would pass the registry by
+            } else {
+                post(next);
+            }
         }
-        return count;
+    }
+    bool close_door() noexcept {
+        const std::lock_guard lock(registry_);
+        return door().close();
     }
 
     void take_in(work* first) noexcept override {
@@ -270,7 +270,6 @@ private:
 
     // Tasks that came through the door and have not ended, begun or not. Changed by the loop's thread under the lock, so
     // that thread reads without.
-    std::mutex door_;  // who steals from the door puts it back before it is closed, or stolen from again
     std::mutex registry_;
     root_base* newest_ = nullptr;
 
