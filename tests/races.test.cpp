@@ -441,6 +441,27 @@ TEST_CASE("a shutdown and a submit at the same time: every future gets a result 
     CHECK(answered + cancelled == all);
 }
 
+TEST_CASE("a completion is called on another thread while its worker goes away") {
+    opponent library;
+    for (std::size_t round = 0; round < rounds() / 20; ++round) {
+        std::optional<completion<int>> done;
+        const arrivals begun;
+        std::optional<worker> short_lived(std::in_place);
+        const auto begin = [&](completion<int> c) {
+            done = std::move(c);
+            begun.arrive();
+        };
+        task_future<int> future = short_lived->submit(sincpro::await_callback<int>(begin));
+        REQUIRE(begun.wait_for(1));
+        library.meet([&] { (*done)(1); },
+                     [&] {
+                         static_cast<void>(future.get());
+                         future = {};
+                         short_lived.reset();
+                     });
+    }
+}
+
 TEST_CASE("shutdowns beside many callers that run and submit lose no result and hold nobody up") {
     struct coroutines {
         static task<int> answer(int n) {

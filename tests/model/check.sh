@@ -35,7 +35,7 @@ more=${SINCPRO_MODEL_MORE_PUSHERS:-0}
 holds -DPUSHERS=$((1 + more))
 holds -DPUSHERS=$((2 + more)) -DNO_THIEF
 
-for broken in PARK_ANYWAY CLOSE_ANYWAY WAKE_IF_EMPTY UNCOUNTED UNLOCKED_THIEF; do
+for broken in PARK_ANYWAY CLOSE_ANYWAY WAKE_IF_EMPTY UNCOUNTED NOT_KEPT UNLOCKED_THIEF; do
     explore -DPUSHERS=1 -D"$broken"
     grep -q 'errors: 0' found && wrong "$broken is not found"
     grep -q 'errors: 1' found || wrong "$broken: no answer"

@@ -9,6 +9,7 @@
  *   CLOSE_ANYWAY     the same with its end
  *   WAKE_IF_EMPTY    a pusher wakes the loop when the list was empty, not when the loop sleeps
  *   UNCOUNTED        nobody counts who is between a push and the end of its wake-up call
+ *   NOT_KEPT         who is between a push and the end of its wake-up call does not keep the loop itself
  *   UNLOCKED_THIEF   who looks behind the door does not keep the loop from ending meanwhile
  */
 
@@ -25,6 +26,7 @@ byte next[STOP + 1];   /* work::next */
 byte users = 1;        /* event_loop::users_ */
 bool registry = false; /* worker_loop::registry_ is locked */
 bool open = true;      /* the descriptor of the wake-up */
+bool freed = false;    /* the loop itself */
 bool event = false;    /* written to it, and not yet told by a wait */
 byte spurious = 1;     /* waits that may end by themselves: a timer, a signal */
 
@@ -36,9 +38,13 @@ inline lock() { atomic { !registry -> registry = true } }
 inline unlock() { registry = false }
 
 inline leave() {
-    d_step { users--; last = (users == 0) };
+    d_step { assert(!freed); users--; last = (users == 0) };
     if
-    :: last -> atomic { assert(open); open = false }
+    :: last ->
+        atomic { assert(open); open = false };
+#ifndef NOT_KEPT
+        freed = true
+#endif
     :: else
     fi
 }
@@ -231,7 +237,10 @@ proctype loop() {
             fi
         fi
     od;
-    leave() /* release_poller() */
+    leave(); /* release_poller() */
+#ifdef NOT_KEPT
+    freed = true
+#endif
 }
 
 init {
@@ -250,7 +259,7 @@ init {
     };
     _nr_pr == 1;
     d_step {
-        assert(!open && users == 0);
+        assert(!open && freed && users == 0);
         assert(accepted[STOP] == 1);
         i = 1;
         do

@@ -92,7 +92,7 @@ public:
             ready_.push(w);
             return true;
         }
-        // Between the push and the end of the wake-up call the descriptor must stay open; see release_poller().
+        // From the push on this loop may end, so what follows is for those who count: see release_poller().
         if (!enter()) return false;
         const inbox::pushed pushed = inbox_.push(w);
         if (pushed == inbox::pushed::must_wake) poller_->wake();
@@ -158,10 +158,13 @@ protected:
 
     inbox& door() noexcept { return inbox_; }
 
-    void open_poller() { poller_ = std::make_unique<poller>(); }
+    /// Its descriptors hold this loop.
+    void open_poller() {
+        poller_ = std::make_unique<poller>();
+        hold();
+    }
 
-    /// After run(): closes the descriptors as soon as no other thread is about to write to them, and then drops one
-    /// reference, so that the loop outlives a thread that is still in post().
+    /// After run(): closes the descriptors, and lets go of this loop, as soon as no other thread is about to write to them.
     void release_poller() noexcept { leave(); }
 
     /// In the child of a fork: closes its copies of the descriptors; nothing can be posted any more.
@@ -214,7 +217,7 @@ private:
     void leave() noexcept {
         if (users_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
         poller_.reset();
-        drop();
+        drop();  // may destroy this loop
     }
 
     struct stray_job final : job {

@@ -60,8 +60,8 @@ public:
     /// Throws std::system_error if there are no descriptors or threads left.
     static counted_ptr<worker_loop> start(const worker_options& options) {
         counted_ptr<worker_loop> loop(new worker_loop(options));
+        loop->open_poller();
         try {
-            loop->open_poller();
             loop->thread_ = start_thread([loop] { loop->main(); });
         } catch (...) {
             loop->release_poller();
@@ -260,7 +260,7 @@ private:
         if (r.older != nullptr) r.older->newer = r.newer;
     }
 
-    std::atomic<unsigned> references_{2};  // the worker's, and the one of release_poller()
+    std::atomic<unsigned> references_{1};
     std::atomic<bool> stop_requested_{false};
     std::atomic<bool> left_{false};  // by stop(), which nobody will do for what comes later
     std::atomic<bool> main_thread_stays_{false};
