@@ -211,6 +211,7 @@ private:
     friend detail::default_worker_owner;
     template <class>
     friend struct fork_handlers;
+    // Not constinit: MinGW's mutex has no constant expression for it, though GCC makes a constant of it.
     static inline std::mutex creation_;  // of the default worker
     static inline std::mutex mutex_;
     static inline constinit worker* newest_ = nullptr;
