@@ -440,10 +440,13 @@ public:
             for (const node& n : trees) trees_ += "\n  " + n.text();
         }
         roots == 1 ? run_one(trees[0], from) : run_many(trees, from);
-        elsewhere_.finish();
-        kept_.clear();
         const auto give_up = std::chrono::steady_clock::now() + support::patience;
         while (alive_.load() != 0 && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
+        elsewhere_.finish();
+        {
+            const std::lock_guard lock(kept_mutex_);
+            kept_.clear();
+        }
         if (alive_.load() != 0) note(std::to_string(alive_.load()) + " objects are left");
         if (destroyed_elsewhere_.exchange(0) != 0) note("an object was destroyed on another thread than the worker's");
         if (wrong_.empty()) return {};
