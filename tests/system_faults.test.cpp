@@ -39,7 +39,8 @@
 
 namespace {
 
-support::fault thread_creation, epoll_creation, eventfd_creation, registration, exit_handler;
+[[maybe_unused]] support::fault thread_creation;
+support::fault epoll_creation, eventfd_creation, registration, exit_handler;
 
 int refused(int error) {
     errno = error;
@@ -100,7 +101,7 @@ void starts(worker& w, const lifetimes& objects) {
     if (second.get() != 43) throw std::logic_error("another value");
 }
 
-void uses_threads(worker& w, const lifetimes& objects) {
+[[maybe_unused]] void uses_threads(worker& w, const lifetimes& objects) {
     const auto both =
         w.run(when_all(to_thread(adds_one, 1, counted(objects)), to_thread(adds_one, 2, counted(objects))));
     if (both != std::tuple(2, 3)) throw std::logic_error("other values");
