@@ -105,7 +105,8 @@ private:
     T call(task<T> t, detail::clock::time_point deadline, detail::clock::duration limit) {
         const detail::counted_ptr<detail::blocking_call_of<T>> shared(
             new detail::blocking_call_of<T>(on_main_thread()));
-        hand_over(std::make_unique<detail::blocking_root<T>>(std::move(t), shared));
+        auto root = std::make_unique<detail::blocking_root<T>>(std::move(t), shared);
+        hand_over(root);
         shared->wait(deadline, limit);
         return shared->take();
     }
@@ -114,11 +115,12 @@ private:
         detail::counted_ptr<detail::call_state> shared(new detail::call_state);
         auto root = std::make_unique<detail::future_root<T>>(std::move(t), shared);
         task_future<T> future(root->get_future(), std::move(shared));
-        hand_over(std::move(root));
+        hand_over(root);
         return future;
     }
-    template <class = void>
-    void hand_over(std::unique_ptr<detail::root_base> root) {
+    /// If it throws, the root is still its caller's, whose future must go first: a promise that breaks needs memory.
+    template <class Root>
+    void hand_over(std::unique_ptr<Root>& root) {
         while (true) {
             const detail::counted_ptr<detail::worker_loop> on = loop();
             if (on->submit(*root)) break;
