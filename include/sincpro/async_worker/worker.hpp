@@ -7,6 +7,7 @@
 #include "task_future.hpp"
 #include "worker_loop.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -76,13 +77,13 @@ public:
 
     /// True from the start of the thread until shutdown() has ended.
     bool is_running() const {
-        const std::lock_guard lock(mutex_);
+        const auto lock = locked();
         return loop_.get() != nullptr;
     }
 
     /// Options for the next start. Throws std::logic_error while the worker runs.
     void configure(worker_options options) {
-        const std::lock_guard lock(mutex_);
+        const auto lock = locked();
         if (loop_) throw std::logic_error("sincpro: configure() while the worker runs; call shutdown() first");
         std::swap(options_, options);  // destroyed after the lock is let go
     }
@@ -133,7 +134,7 @@ private:
     template <class Lazily = void>
     detail::counted_ptr<detail::worker_loop> loop() {
         static_cast<void>(fork_handlers<Lazily>::set);
-        const std::lock_guard lock(mutex_);
+        const auto lock = locked();
         if (closed_) throw worker_stopped();
         if (!loop_) loop_ = detail::worker_loop::start(options_);
         return loop_;
@@ -141,7 +142,7 @@ private:
     /// Lets go of a loop that has ended.
     void forget(const detail::worker_loop* ended) noexcept {
         detail::counted_ptr<detail::worker_loop> let_go;
-        const std::lock_guard lock(mutex_);
+        const auto lock = locked();
         if (loop_.get() == ended) std::swap(let_go, loop_);
     }
     /// True on the thread of `l` and in the functions that its tasks run by to_thread: waiting for it there would not end.
@@ -158,24 +159,31 @@ private:
     }
     void close_at_exit() noexcept;
 
+    /// Every use of a member that others use too.
+    std::unique_lock<std::mutex> locked() const;
+
     mutable std::mutex mutex_;
     detail::counted_ptr<detail::worker_loop> loop_;
     worker_options options_;
     bool closed_ = false;                         // for good: the process ends
-    worker *older_ = nullptr, *newer_ = nullptr;  // in the fork_registry
+    std::atomic<bool> registered_{false};         // in the fork_registry
+    worker *older_ = nullptr, *newer_ = nullptr;  // there
 };
 
-/// Every worker, so that in the child of a fork each is one that has not been started.
+/// Every worker that has been used, so that in the child of a fork each is one that has not been started. There the list
+/// is empty again: some may have stood on the stacks of threads that do not exist any more.
 class worker::fork_registry {
 public:
     static void add(worker& w) {
         const std::lock_guard lock(mutex_);
+        if (w.registered_.exchange(true, std::memory_order_relaxed)) return;
         w.older_ = newest_;
         if (newest_ != nullptr) newest_->newer_ = &w;
         newest_ = &w;
     }
     static void remove(worker& w) noexcept {
         const std::lock_guard lock(mutex_);
+        if (!w.registered_.load(std::memory_order_relaxed)) return;
         (w.newer_ != nullptr ? w.newer_->older_ : newest_) = w.older_;
         if (w.older_ != nullptr) w.older_->newer_ = w.newer_;
     }
@@ -199,11 +207,14 @@ private:
     }
     static void in_child() noexcept {
         detail::current() = {};  // also if a task forked: what goes on here is no worker's thread
-        for (worker* w = newest_; w != nullptr; w = w->older_) {
+        while (worker* const w = newest_) {
+            newest_ = w->older_;
             if (detail::worker_loop* const gone = w->loop_.release()) {
                 gone->unlock_after_fork();
                 gone->forget_after_fork();
             }
+            w->older_ = w->newer_ = nullptr;
+            w->registered_.store(false, std::memory_order_relaxed);
             w->mutex_.unlock();
         }
         mutex_.unlock();
@@ -219,6 +230,7 @@ private:
     static inline constinit worker* newest_ = nullptr;
 };
 
+/// Sets them once in the program.
 template <class>
 struct worker::fork_handlers {
     // While the program is loaded, when there is one thread: a fork in another must not find them half set.
@@ -227,7 +239,13 @@ struct worker::fork_handlers {
          true);
 };
 
-inline worker::worker(worker_options options) : options_(std::move(options)) { fork_registry::add(*this); }
+inline worker::worker(worker_options options) : options_(std::move(options)) {}
+
+inline std::unique_lock<std::mutex> worker::locked() const {
+    // Before the lock, which a fork takes after that of the registry.
+    if (!registered_.load(std::memory_order_relaxed)) fork_registry::add(const_cast<worker&>(*this));
+    return std::unique_lock(mutex_);
+}
 
 inline worker::~worker() {
     fork_registry::remove(*this);
@@ -242,7 +260,7 @@ inline worker::~worker() {
 inline void worker::shutdown() {
     detail::counted_ptr<detail::worker_loop> ending;
     {
-        const std::lock_guard lock(mutex_);
+        const auto lock = locked();
         ending = loop_;
     }
     if (!ending) return;
@@ -257,7 +275,7 @@ inline void worker::shutdown() {
 inline void worker::close_at_exit() noexcept {
     detail::counted_ptr<detail::worker_loop> ending;
     {
-        const std::lock_guard lock(mutex_);
+        const auto lock = locked();
         closed_ = true;
         ending = loop_;
     }
@@ -277,7 +295,7 @@ inline void worker::dump(std::ostream& out) const {
     detail::counted_ptr<detail::worker_loop> running;
     std::string name;
     {
-        const std::lock_guard lock(mutex_);
+        const auto lock = locked();
         running = loop_;
         name = options_.name;
     }
