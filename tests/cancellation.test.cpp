@@ -581,9 +581,16 @@ TEST_CASE("a suspended coroutine of a stranger may be destroyed while what it wa
     struct coroutines {
         static sincpro::task<> complete_elsewhere(bool& went_on) {
             std::thread completing;
+            const support::gate suspended;
             {
-                const auto initiate = [&](sincpro::completion<> done) { completing = std::thread([done] { done(); }); };
+                const auto initiate = [&](sincpro::completion<> done) {
+                    completing = std::thread([done, suspended] {
+                        suspended.wait();
+                        done();
+                    });
+                };
                 const owned waits = wait_for([&] { return sincpro::await_callback<>(initiate); }, went_on);
+                suspended.open();
                 completing.join();
             }
             co_await sleep_twice();
