@@ -92,11 +92,12 @@ public:
     /// Runs `f` on the loop's thread and waits until it has run.
     void run(std::function<void()> f) {
         const gate ran;
-        call c([&] {
+        // Not on the stack: GCC 12 believes that the loop still points to it afterwards.
+        const auto c = std::make_unique<call>([&] {
             f();
             ran.open();
         });
-        if (loop.post(c)) {
+        if (loop.post(*c)) {
             ran.wait();
         }
     }
