@@ -548,8 +548,27 @@ void outlives_its_task(Operation make) {
 TEST_CASE("what a stranger's coroutine waits for may outlive the task in which it began to wait") {
     outlives_its_task([] { return sincpro::sleep_for(std::chrono::milliseconds(1)); });
     outlives_its_task([] { return sleep_twice(); });
+    outlives_its_task([] { return sincpro::yield(); });
     outlives_its_task([] { return sincpro::when_all(sleep_twice(), sincpro::shield(sleep_twice()), sleep_twice()); });
     outlives_its_task([] { return sincpro::with_timeout(sleep_twice(), std::chrono::hours(1)); });
+}
+
+TEST_CASE("what a destructor in the frame of a task begins may outlive the task") {
+    const support::gate went_on;
+    struct cleans_up {
+        explicit cleans_up(support::gate g) : done(g) {}
+        cleans_up(cleans_up&& other) noexcept : done(other.done), armed(std::exchange(other.armed, false)) {}
+        ~cleans_up() {
+            if (armed) wait_and_open([] { return sleep_twice(); }, done);
+        }
+        support::gate done;
+        bool armed = true;
+    };
+    struct coroutines {
+        static sincpro::task<> hold(cleans_up) { co_return; }
+    };
+    sincpro::run_async_task(coroutines::hold(cleans_up(went_on)));
+    went_on.wait();
 }
 
 TEST_CASE("a shutdown cancels what strangers' coroutines wait for") {

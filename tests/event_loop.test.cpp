@@ -65,8 +65,8 @@ public:
     using event_loop::while_held;
 
 private:
-    void take_in(work* first) noexcept override {
-        while (first != nullptr) {
+    void take_in(sincpro::detail::inbox& from) noexcept override {
+        for (work* first = from.take(); first != nullptr;) {
             ++taken_;
             queue(*std::exchange(first, first->next));
         }

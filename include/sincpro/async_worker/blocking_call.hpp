@@ -10,6 +10,7 @@
 #include <exception>
 #include <mutex>
 #include <new>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -67,7 +68,9 @@ public:
         }
         auto& on = static_cast<worker_loop&>(*loop);
         const counted_ptr<deadline_request> request = request_cancel_and_trace();
-        const bool published = sleep(deadline_after(saturate(on.options.cancel_grace))) || !abandon();
+        bool published = sleep(deadline_after(saturate(on.options.cancel_grace)));
+        while (!on.may_return(*this)) std::this_thread::sleep_for(std::chrono::hours(1));  // the process ends meanwhile
+        published = published || !abandon();
         if (published && claimed_by.load(std::memory_order_acquire) == claim::result) {
             try {
                 if (const std::exception_ptr error = drop_outcome()) std::rethrow_exception(error);
@@ -116,8 +119,8 @@ private:
         try {
             counted_ptr<deadline_request> request(new deadline_request(self));
             request->hold();
-            if (!loop->post(*request)) request->drop();
             cancel_requested.store(true, std::memory_order_release);  // for a task that is not started, or busy
+            if (!loop->post(*request)) request->drop();
             return request;
         } catch (const std::bad_alloc&) {
             request_cancel();

@@ -39,6 +39,7 @@ public:
         job* const before = std::exchange(thread.running, this);
         trampoline(thread).run(h);
         if (done) {
+            if (loop->strays != nullptr) thread.running = loop->strays;  // for what its destructors begin
             if (waits_in != nullptr) leave_waits();
             finished();  // may destroy this job
         }
@@ -68,7 +69,7 @@ private:
 
 /// What a coroutine of a job is suspended in. Copies of one that has not begun are independent of it.
 ///
-/// begin() links it to its job; complete() unlinks it and queues the resumption, so a later cancellation passes it by.
+/// begin() links it to its job; complete() queues the resumption, which unlinks it; a later cancellation passes it by.
 class operation : public work {
 public:
     operation(const operation&) noexcept : operation() {}
@@ -88,7 +89,7 @@ protected:
     ~operation() {
         if (linked_) {
             unlink();
-            job_->loop->collect();  // another thread may have posted it
+            loop_->collect();  // another thread may have posted it
         }
         if (queued()) leave_queue();
     }
@@ -108,6 +109,7 @@ protected:
                                     "sincpro: this must be awaited in a task that a worker runs; hand the task to "
                                     "sincpro::run_async_task");
         }
+        loop_ = job_->loop;
         resume_ = h;
     }
 
@@ -117,11 +119,8 @@ protected:
     bool begin(std::coroutine_handle<Promise> h) {
         attach(h);
         cancelled_ = job_->cancelled;
-        if (cancelled_) {
-            job_->loop->post(*this);
-        } else {
-            link();
-        }
+        link();
+        if (cancelled_) complete();
         return !cancelled_;
     }
 
@@ -139,8 +138,8 @@ protected:
     }
 
     void complete() noexcept {
-        unlink();
-        job_->loop->post(*this);
+        completed_ = true;
+        loop_->post(*this);
     }
     void complete_cancelled() noexcept {
         cancelled_ = true;
@@ -151,14 +150,17 @@ protected:
     }
 
     job* job_ = nullptr;
+    executor* loop_ = nullptr;  // of the job, which may become another one of the same loop while this waits
     bool cancelled_ = false;
     bool linked_ = false;
 
 private:
     friend job;
+    friend cancel_list;
     static void resume(work& w) noexcept;
     static void set_root(operation& o, job* root) noexcept;
 
+    bool completed_ = false;  // a cancellation comes too late
     promise_base* awaited_by_ = nullptr;
     std::coroutine_handle<> resume_;
     operation *older_ = nullptr, *newer_ = nullptr;
@@ -174,7 +176,7 @@ inline void cancel_list::run() noexcept {
         job& j = *std::exchange(first_, first_->next_cancelled_);
         for (operation* o = j.waits_in; o != nullptr;) {
             operation* const older = o->next_of_job();  // o may unlink itself, and only itself
-            o->cancel(*this);
+            if (!o->completed_) o->cancel(*this);
             o = older;
         }
     }
@@ -215,7 +217,7 @@ inline void job::leave_waits() noexcept {
         o.link();
         for (promise_base* p = o.awaited_by_; p != nullptr; p = p->awaiter) p->in = &to;
         operation::set_root(o, to.root);
-        if (to.cancelled) o.cancel(cancelled_too);
+        if (to.cancelled && !o.completed_) o.cancel(cancelled_too);
     }
     cancelled_too.run();
 }
@@ -230,7 +232,8 @@ inline void operation::resume(work& w) noexcept {
     auto& self = static_cast<operation&>(w);
     if (self.linked_) self.unlink();
     static constexpr await_location nowhere{};
-    self.job_->loop->resume(*self.job_, self.resume_, self.awaited_by_ != nullptr ? self.awaited_by_->at : nowhere);
+    self.completed_ = false;
+    self.loop_->resume(*self.job_, self.resume_, self.awaited_by_ != nullptr ? self.awaited_by_->at : nowhere);
 }
 
 }  // namespace sincpro::detail

@@ -102,7 +102,7 @@ public:
 
     void collect() noexcept final {
         if (current().loop != this) return;
-        if (work* const first = inbox_.take()) take_in(first);
+        take_in(inbox_);
     }
 
     // What follows is for the loop's thread.
@@ -153,7 +153,7 @@ protected:
 
     /// Queues what came through the door, linked by `next`. One pass for all that is to be done with it: of a million tasks
     /// each takes a cache miss.
-    virtual void take_in(work* first) noexcept = 0;
+    virtual void take_in(inbox& from) noexcept = 0;
     void queue(work& w) noexcept { ready_.push(w); }
 
     inbox& door() noexcept { return inbox_; }

@@ -21,8 +21,8 @@ public:
     /// Called where the other library resumes what it believes to be its awaiter: on any thread, inside any job.
     SINCPRO_DETAIL_NOINLINE void resumed() noexcept {
         if (!passed_.exchange(true, std::memory_order_acq_rel)) return;  // pairs with suspended()
-        if (job_ != nullptr) {
-            job_->loop->post(*this);
+        if (loop_ != nullptr) {
+            loop_->post(*this);
         } else {
             trampoline().run(self_);
         }

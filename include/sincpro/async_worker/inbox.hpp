@@ -20,7 +20,8 @@ public:
             if (head == &closed_) return pushed::closed;
             w.next = head == &parked_ ? nullptr : head;
             // The release pairs with the acquire of take(): the taker sees the work, and what was written before.
-        } while (!head_.compare_exchange_weak(head, &w, std::memory_order_acq_rel, std::memory_order_relaxed));
+            // In one order with what worker_loop::submit() and stop() ask of each other.
+        } while (!head_.compare_exchange_weak(head, &w, std::memory_order_seq_cst, std::memory_order_relaxed));
         return head == &parked_ ? pushed::must_wake : pushed::queued;
     }
 
@@ -44,7 +45,7 @@ public:
 
     /// Any thread: takes what is there and leaves parked or closed as it is. What is taken must be pushed again.
     work* steal() noexcept {
-        work* head = head_.load(std::memory_order_relaxed);
+        work* head = head_.load(std::memory_order_seq_cst);
         do {
             if (head == nullptr || head == &parked_ || head == &closed_) return nullptr;
         } while (!head_.compare_exchange_weak(head, nullptr, std::memory_order_acquire, std::memory_order_relaxed));

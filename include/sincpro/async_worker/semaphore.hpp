@@ -112,7 +112,7 @@ private:
             next.granted_ = true;
             // Under the lock: a cancelled waiter that was granted stays until it is resumed. Its worker is gone in the
             // child of a fork.
-            if (next.job_->loop->post(next)) return;
+            if (next.loop_->post(next)) return;
             next.granted_ = false;
         }
         ++free_;

@@ -25,7 +25,7 @@ public:
     ~stop_when_operation() {
         callback_.reset();
         if (!posted_.load(std::memory_order_acquire)) return;
-        job_->loop->collect();
+        loop_->collect();
         if (request_.queued()) request_.leave_queue();
     }
 
@@ -55,7 +55,7 @@ private:
         stop_when_operation* of;
         void operator()() const noexcept {  // once, on the thread that requests the stop
             of->posted_.store(true, std::memory_order_release);
-            of->job_->loop->post(of->request_);
+            of->loop_->post(of->request_);
         }
     };
 

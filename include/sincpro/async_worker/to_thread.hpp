@@ -180,7 +180,11 @@ public:
     to_thread_operation(const to_thread_operation& other) requires std::copy_constructible<std::tuple<F, Args...>>
         : operation(other), call_(other.call_) {}
     ~to_thread_operation() {
-        if (linked_ && function_ != nullptr) function_->abandon();
+        if (!linked_ || function_ == nullptr || function_->abandon()) return;
+        while (!queued()) {  // it is about to be posted
+            loop_->collect();
+            std::this_thread::yield();
+        }
     }
 
     bool await_ready() const noexcept { return false; }

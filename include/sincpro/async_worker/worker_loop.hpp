@@ -239,8 +239,9 @@ private:
         return door().close();
     }
 
-    void take_in(work* first) noexcept override {
+    void take_in(inbox& from) noexcept override {
         const std::lock_guard lock(registry_);
+        work* first = from.take();
         while (first != nullptr) {
             work& w = *std::exchange(first, first->next);
             if (root_base::is_root(w)) enter_registry(static_cast<root_base&>(w));
