@@ -504,9 +504,11 @@ public:
         void unhandled_exception() const { std::terminate(); }
     };
     explicit owned(std::coroutine_handle<promise_type> h) : frame_(h) {}
-    owned(const owned&) = delete;
-    owned& operator=(const owned&) = delete;
-    ~owned() { frame_.destroy(); }
+    owned(owned&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
+    owned& operator=(owned&&) = delete;
+    ~owned() {
+        if (frame_) frame_.destroy();
+    }
 
 private:
     std::coroutine_handle<promise_type> frame_;
