@@ -51,7 +51,7 @@ std::size_t rounds() {
     if (const char* const wanted = std::getenv("SINCPRO_RACE_ROUNDS")) {
         return std::max<std::size_t>(1, std::stoul(wanted));
     }
-    return TESTS_WITH_THREAD_SANITIZER || TESTS_WITH_ADDRESS_SANITIZER ? 5'000 : 100'000;
+    return TESTS_WITH_THREAD_SANITIZER || TESTS_WITH_ADDRESS_SANITIZER ? 5'000 : 20'000;
 }
 
 /// A thread that does one thing beside the test's own, round after round.
