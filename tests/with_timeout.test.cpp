@@ -366,22 +366,36 @@ TEST_CASE("cancellation reaches the innermost of 100,000 nested with_timeout") {
 }
 
 TEST_CASE("a task that is cancelled is not timed out as well") {
+    using std::chrono::steady_clock;
     struct coroutines {
-        static task<> clean_up_slowly(gate begun) {
+        static task<> clean_up_until(steady_clock::time_point after_the_limit, gate begun,
+                                     steady_clock::time_point& cancelled_at) {
             std::exception_ptr cancelled;
             begun.open();
             try {
                 co_await sleep_for(1h);
             } catch (const operation_cancelled&) {
                 cancelled = std::current_exception();
+                cancelled_at = steady_clock::now();
             }
-            co_await sincpro::shield(sleep_for(40ms));
+            co_await sincpro::shield(sincpro::sleep_until(after_the_limit));
             std::rethrow_exception(cancelled);
         }
     };
-    const gate begun;
-    auto future = submit_async_task(with_timeout(coroutines::clean_up_slowly(begun), 20ms));
-    begun.wait();
-    future.cancel();
-    CHECK_THROWS_AS(future.get(), operation_cancelled);
+    // The cancellation must come before the limit, which on a busy machine takes a longer one.
+    for (auto limit = 20ms;; limit *= 2) {
+        REQUIRE(limit < support::patience);
+        const gate begun;
+        const auto before = steady_clock::now();
+        steady_clock::time_point cancelled_at;
+        auto future = submit_async_task(
+            with_timeout(coroutines::clean_up_until(before + 2 * limit + 20ms, begun, cancelled_at), limit));
+        begun.wait();
+        future.cancel();
+        future.wait();
+        if (cancelled_at < before + limit) {
+            CHECK_THROWS_AS(future.get(), operation_cancelled);
+            break;
+        }
+    }
 }
