@@ -25,6 +25,7 @@
 
 #include "support/catch.hpp"
 #include "support/counted.hpp"
+#include "support/counted_new.hpp"
 #include "support/descriptors.hpp"
 #include "support/events.hpp"
 #include "support/faults.hpp"
@@ -34,44 +35,8 @@
 
 namespace {
 
-support::fault allocation;
-std::atomic<long> alive{0};  // blocks, in the whole process
-
-}  // namespace
-
-// Not inlined, so that no compiler sees a malloc meet a delete.
-#if defined(__GNUC__)
-#define NOT_INLINED [[gnu::noinline]]
-#else
-#define NOT_INLINED
-#endif
-
-NOT_INLINED void* operator new(std::size_t size) {
-    void* const p = allocation.strikes() ? nullptr : std::malloc(size != 0 ? size : 1);
-    if (p == nullptr) throw std::bad_alloc();
-    alive.fetch_add(1, std::memory_order_relaxed);
-    return p;
-}
-// The sanitizer's own would not come here.
-NOT_INLINED void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-    try {
-        return operator new(size);
-    } catch (const std::bad_alloc&) {
-        return nullptr;
-    }
-}
-#if SINCPRO_DETAIL_ASAN
-extern "C" const char* __asan_default_options() { return "alloc_dealloc_mismatch=0"; }
-#endif
-NOT_INLINED void operator delete(void* p) noexcept {
-    if (p != nullptr) alive.fetch_sub(1, std::memory_order_relaxed);
-    std::free(p);
-}
-NOT_INLINED void operator delete(void* p, std::size_t) noexcept { operator delete(p); }
-NOT_INLINED void operator delete(void* p, const std::nothrow_t&) noexcept { operator delete(p); }
-
-namespace {
-
+using support::alive;
+using support::allocation;
 using namespace std::chrono_literals;
 using namespace sincpro;
 using support::comes_true;

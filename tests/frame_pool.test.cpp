@@ -19,47 +19,15 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/counted_new.hpp"
 #include "support/events.hpp"
-
-namespace {
-
-std::atomic<long> made{0};  // by operator new, in the whole process
-std::atomic<long> alive{0};
-
-}  // namespace
-
-// Not inlined, so that no compiler sees a malloc meet a delete.
-#if defined(__GNUC__)
-#define NOT_INLINED [[gnu::noinline]]
-#else
-#define NOT_INLINED
-#endif
-
-NOT_INLINED void* operator new(std::size_t size) {
-    void* const p = std::malloc(size != 0 ? size : 1);
-    if (p == nullptr) {
-        throw std::bad_alloc();
-    }
-    made.fetch_add(1, std::memory_order_relaxed);
-    alive.fetch_add(1, std::memory_order_relaxed);
-    return p;
-}
-#if SINCPRO_DETAIL_ASAN
-// Not all forms of new are counted, and those that are not are the sanitizer's own.
-extern "C" const char* __asan_default_options() { return "alloc_dealloc_mismatch=0"; }
-#endif
-NOT_INLINED void operator delete(void* p) noexcept {
-    if (p != nullptr) {
-        alive.fetch_sub(1, std::memory_order_relaxed);
-    }
-    std::free(p);
-}
-NOT_INLINED void operator delete(void* p, std::size_t) noexcept { operator delete(p); }
 
 namespace {
 
 using sincpro::detail::frame_pool;
 using sincpro::detail::recycling_allocator;
+using support::alive;
+using support::made;
 
 #if SINCPRO_DETAIL_ASAN || defined(SINCPRO_ASYNC_WORKER_NO_RECYCLING)
 constexpr bool recycles = false;

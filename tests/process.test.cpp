@@ -79,6 +79,7 @@ TEST_CASE("threads that are blocked in run are released at exit") {
 TEST_CASE("the main thread is not released from run when another thread calls exit") {
     ends_with(19, "exit_in_another_thread_leaves_main_blocked");
     ends_with(20, "exit_in_another_thread_leaves_main_blocked_with_a_timeout");
+    ends_with(22, "exit_in_another_thread_leaves_main_blocked_beyond_its_deadline");
 }
 
 TEST_CASE("threads that go on calling while the process exits end with worker_stopped") {

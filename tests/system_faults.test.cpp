@@ -200,38 +200,33 @@ void report(const char* what, const outcome& o) {
     CHECK(o.struck > 0);
 }
 
+template <class Program>
+void is_an_error(const char* what, support::fault& f, Program program, int error) {
+    const outcome o = strike_each(f, program, error);
+    report(what, o);
+    CHECK(o.thrown > 0);
+}
+
 }  // namespace
 
 #if !TESTS_WITH_ADDRESS_SANITIZER
 TEST_CASE("a worker whose thread cannot be started says so, and the next call tries again") {
-    const outcome o = strike_each(thread_creation, starts, EAGAIN);
-    report("a thread", o);
-    CHECK(o.thrown > 0);
+    is_an_error("a thread", thread_creation, starts, EAGAIN);
 }
 
 TEST_CASE("a function that gets no thread is an error of its task") {
-    const outcome o = strike_each(thread_creation, uses_threads, EAGAIN);
-    report("a thread for a function", o);
-    CHECK(o.thrown > 0);
+    is_an_error("a thread for a function", thread_creation, uses_threads, EAGAIN);
 }
 #endif
 
 TEST_CASE("a worker that gets no descriptors says so, and the next call tries again") {
-    const outcome epoll = strike_each(epoll_creation, starts, EMFILE);
-    report("an epoll instance", epoll);
-    CHECK(epoll.thrown > 0);
-    const outcome event = strike_each(eventfd_creation, starts, ENFILE);
-    report("an eventfd", event);
-    CHECK(event.thrown > 0);
-    const outcome watch = strike_each(registration, starts, ENOMEM);
-    report("the registration of the eventfd", watch);
-    CHECK(watch.thrown > 0);
+    is_an_error("an epoll instance", epoll_creation, starts, EMFILE);
+    is_an_error("an eventfd", eventfd_creation, starts, ENFILE);
+    is_an_error("the registration of the eventfd", registration, starts, ENOMEM);
 }
 
 TEST_CASE("a descriptor that the system will not watch is an error of the task that waits for it, and of no other") {
-    const outcome o = strike_each(registration, waits_for_descriptors, ENOMEM);
-    report("a registration", o);
-    CHECK(o.thrown > 0);
+    is_an_error("a registration", registration, waits_for_descriptors, ENOMEM);
 }
 
 TEST_CASE("a poller that cannot begin anew goes on, and tries again") {

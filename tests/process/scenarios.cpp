@@ -352,6 +352,27 @@ int exit_in_another_thread_leaves_main_blocked_with_a_timeout() {
     fail("the main thread went on, with " + outcome);
 }
 
+int exit_in_another_thread_leaves_main_blocked_beyond_its_deadline() {
+    static const arrivals begun;
+    static std::atomic<bool> exits{false};
+    struct coroutines {
+        static task<> block(arrivals begun) {
+            begun.arrive();
+            std::this_thread::sleep_for(24h);
+            co_return;
+        }
+    };
+    default_worker().configure({.shutdown_grace = 1500ms});
+    std::thread([] {
+        begun.wait(1);
+        exits.store(true);
+        std::exit(22);
+    }).detach();
+    const auto outcome = outcome_of([&] { run_async_task(coroutines::block(begun), 500ms); });
+    if (!exits.load()) std::this_thread::sleep_for(24h);  // its time was over before the exit began
+    fail("the main thread went on, with " + outcome);
+}
+
 int exit_while_threads_go_on_calling() {
     static const arrivals begun, ended;
     before_the_worker.say = [those = ended] { check(those.wait_for(4), "a thread still calls"); };
@@ -842,6 +863,7 @@ const std::map<std::string_view, int (*)()> scenarios = {
     SCENARIO(exit_in_a_task_releases_threads_that_are_blocked),
     SCENARIO(exit_in_another_thread_leaves_main_blocked),
     SCENARIO(exit_in_another_thread_leaves_main_blocked_with_a_timeout),
+    SCENARIO(exit_in_another_thread_leaves_main_blocked_beyond_its_deadline),
     SCENARIO(exit_while_threads_go_on_calling),
     SCENARIO(call_after_exit),
     SCENARIO(first_call_after_exit),

@@ -132,7 +132,7 @@ protected:
         current().loop = this;
         while (true) {
             if (!inbox_.empty()) {
-                collect();
+                take_in(inbox_);
                 look_first_ = true;
             }
             if (!timers_.empty()) timers_.fire_due(clock::now());

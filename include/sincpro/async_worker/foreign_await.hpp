@@ -53,10 +53,8 @@ private:
 
 /// The coroutine that another library's awaitable resumes in place of ours, so that ours stays on its thread.
 struct hop {
-    struct promise_type {
+    struct promise_type : recycled {
         explicit promise_type(foreign_operation& o) noexcept : of(o) {}
-        static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
-        static void operator delete(void* p, std::size_t size) noexcept { frame_pool::deallocate(p, size); }
 
         hop get_return_object() noexcept { return {std::coroutine_handle<promise_type>::from_promise(*this)}; }
         std::suspend_always initial_suspend() const noexcept { return {}; }

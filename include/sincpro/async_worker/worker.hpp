@@ -282,9 +282,8 @@ inline void worker::close_at_exit() noexcept {
     if (!ending) return;
     if (!on_main_thread()) ending->keep_main_thread_blocked();
     if (is_part_of(*ending)) {
-        ending->give_up_all(
-            detail::worker_loop::whose::
-                blocked_in_run);  // a task has called exit(): nothing waits for it, and the process goes down with it
+        // A task has called exit(): nothing waits for it, and the process goes down with it.
+        ending->give_up_all(detail::worker_loop::whose::blocked_in_run);
     } else {
         ending->stop(shutdown_deadline(*ending));
         forget(ending.get());
