@@ -200,9 +200,8 @@ void report(const char* what, const outcome& o) {
     CHECK(o.struck > 0);
 }
 
-template <class Program>
-void is_an_error(const char* what, support::fault& f, Program program, int error) {
-    const outcome o = strike_each(f, program, error);
+void is_an_error(const char* what, support::fault& f, program run, int error) {
+    const outcome o = strike_each(f, run, error);
     report(what, o);
     CHECK(o.thrown > 0);
 }

@@ -6,6 +6,7 @@
 #include "async_worker/await_callback.hpp"
 #include "async_worker/awaitable.hpp"
 #include "async_worker/cancellation.hpp"
+#include "async_worker/completion.hpp"
 #include "async_worker/config.hpp"
 #include "async_worker/default_worker.hpp"
 #include "async_worker/errors.hpp"

@@ -17,8 +17,7 @@ public:
     counted_ptr() noexcept = default;
     explicit counted_ptr(T* p) noexcept : p_(p) {}  // takes over one reference
     template <class D>
-        requires std::is_convertible_v<D*, T*> counted_ptr(counted_ptr<D> other)
-    noexcept : p_(other.release()) {}
+    counted_ptr(counted_ptr<D> other) noexcept requires std::is_convertible_v<D*, T*> : p_(other.release()) {}
     counted_ptr(const counted_ptr& other) noexcept : p_(other.p_) {
         if (p_ != nullptr) p_->hold();
     }

@@ -201,8 +201,7 @@ struct promise_base {
     await_location at;                     // its newest co_await, if there was one
     unsigned depth = 0;
     owner owned_by = owner::task;
-    std::atomic<bool> passed{
-        false};  // by one of {foreign awaiter has suspended, task has ended}: the second resumes it
+    std::atomic<bool> passed{false};  // by one of {awaiter suspended, task ended}, of a foreign one: the second resumes
 };
 
 /// The job has ended, and coroutines of other libraries that began to wait in it have not: they go to one that does not end.

@@ -1,6 +1,5 @@
 #pragma once
 
-#include "frame_pool.hpp"
 #include "result.hpp"
 #include "task.hpp"
 #include "worker_loop.hpp"

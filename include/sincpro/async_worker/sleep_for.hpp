@@ -25,8 +25,8 @@ public:
     void await_suspend(std::coroutine_handle<Promise> h) {
         if (!begin(h)) return;
         due = until_ != clock::time_point() ? until_ : deadline_after(duration_);
-        if (due != clock::time_point::max())
-            event_loop::of(*job_).add_timer(*this);  // else only a cancellation ends it
+        if (due == clock::time_point::max()) return;  // only a cancellation ends it
+        event_loop::of(*job_).add_timer(*this);
     }
     void await_resume() const { throw_if_cancelled(); }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "frame_pool.hpp"
 #include "root.hpp"
 
 #include <chrono>

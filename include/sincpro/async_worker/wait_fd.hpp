@@ -31,8 +31,7 @@ public:
             unlink();
             throw;
         }
-        if (!waiting_)
-            complete();  // always ready; still one pass through the loop, so a reader of a file starves nobody
+        if (!waiting_) complete();  // always ready, after one pass of the loop: a reader of files starves nobody
         return true;
     }
     void await_resume() const {
