@@ -356,8 +356,8 @@ int exit_in_another_thread_leaves_main_blocked_beyond_its_deadline() {
     static const arrivals begun;
     static std::atomic<bool> exits{false};
     struct coroutines {
-        static task<> block(arrivals begun) {
-            begun.arrive();
+        static task<> block(arrivals reached) {
+            reached.arrive();
             std::this_thread::sleep_for(24h);
             co_return;
         }
