@@ -2,7 +2,6 @@
 
 #include "duration.hpp"
 
-#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -79,7 +78,7 @@ public:
                 spread(b);
             }
         }
-        passed_ = std::max(passed_, now);
+        if (passed_ < now) passed_ = now;
     }
 
 private:
@@ -92,9 +91,13 @@ private:
     };
 
     static ticks to_ticks(clock::time_point t) noexcept {
-        return static_cast<ticks>(std::max(t.time_since_epoch().count(), clock::rep{0}));
+        const clock::rep count = t.time_since_epoch().count();
+        return count < 0 ? 0 : static_cast<ticks>(count);
     }
-    ticks key(const timer& t) const noexcept { return std::max(to_ticks(t.due), passed_); }
+    ticks key(const timer& t) const noexcept {
+        const ticks due = to_ticks(t.due);
+        return due < passed_ ? passed_ : due;
+    }
     static unsigned digit(ticks t, unsigned level) noexcept {
         return static_cast<unsigned>(t >> (bits * level)) % width;
     }
