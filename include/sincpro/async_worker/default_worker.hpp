@@ -17,7 +17,7 @@ class default_worker_owner {
 public:
     static worker& get() {
         if (worker* const w = made_.load(std::memory_order_acquire)) return *w;  // pairs with the store below
-        const std::lock_guard lock(worker::fork_registry::creation_);
+        const std::lock_guard lock(survives_fork<worker>::creation());
         if (made_.load(std::memory_order_relaxed) == nullptr) {
             worker* const w = ::new (static_cast<void*>(storage_)) worker;
             if (std::atexit([] { made_.load(std::memory_order_relaxed)->close_at_exit(); }) != 0) {

@@ -4,10 +4,10 @@
 #include "blocking_call.hpp"
 #include "errors.hpp"
 #include "root.hpp"
+#include "survives_fork.hpp"
 #include "task_future.hpp"
 #include "worker_loop.hpp"
 
-#include <atomic>
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -28,7 +28,7 @@ class default_worker_owner;
 /// One thread with one event loop, started by the first task and ended by shutdown() or the destructor.
 ///
 /// Every member may be called from any thread at any time, except the destructor.
-class worker {
+class worker : detail::survives_fork<worker> {
 public:
     /// Starts nothing.
     explicit worker(worker_options options = {});
@@ -94,10 +94,7 @@ public:
 
 private:
     friend class detail::default_worker_owner;
-    class fork_registry;
-    // A template, as is all that leads to it, so that a file which starts no worker compiles no code: 0.35 s of 1.7.
-    template <class = void>
-    struct fork_handlers;
+    friend detail::survives_fork<worker>;
 
     static constexpr const char* would_deadlock =
         "sincpro: run_async_task() would block a worker's thread; co_await the task instead, or submit_async_task()";
@@ -133,7 +130,7 @@ private:
     /// The running loop, started if there is none.
     template <class Lazily = void>
     detail::counted_ptr<detail::worker_loop> loop() {
-        static_cast<void>(fork_handlers<Lazily>::set);
+        set_handlers<Lazily>();
         const auto lock = locked();
         if (closed_) throw worker_stopped();
         if (!loop_) loop_ = detail::worker_loop::start(options_);
@@ -159,96 +156,39 @@ private:
     }
     void close_at_exit() noexcept;
 
+    void before_fork() {
+        mutex_.lock();
+        if (loop_) loop_->lock_for_fork();
+    }
+    void in_parent() {
+        if (loop_) loop_->unlock_after_fork();
+        mutex_.unlock();
+    }
+    /// There it is one that has not been started.
+    void in_child() noexcept {
+        if (detail::worker_loop* const gone = loop_.release()) {
+            gone->unlock_after_fork();
+            gone->forget_after_fork();
+        }
+        mutex_.unlock();
+    }
+
     /// Every use of a member that others use too.
-    std::unique_lock<std::mutex> locked() const;
+    std::unique_lock<std::mutex> locked() const {
+        const_cast<worker&>(*this).enter_fork_list();
+        return std::unique_lock(mutex_);
+    }
 
     mutable std::mutex mutex_;
     detail::counted_ptr<detail::worker_loop> loop_;
     worker_options options_;
-    bool closed_ = false;                         // for good: the process ends
-    std::atomic<bool> registered_{false};         // in the fork_registry
-    worker *older_ = nullptr, *newer_ = nullptr;  // there
-};
-
-/// Every worker that has been used, so that in the child of a fork each is one that has not been started. There the list
-/// is empty again: some may have stood on the stacks of threads that do not exist any more.
-class worker::fork_registry {
-public:
-    static void add(worker& w) {
-        const std::lock_guard lock(mutex_);
-        if (w.registered_.exchange(true, std::memory_order_relaxed)) return;
-        w.older_ = newest_;
-        if (newest_ != nullptr) newest_->newer_ = &w;
-        newest_ = &w;
-    }
-    static void remove(worker& w) noexcept {
-        const std::lock_guard lock(mutex_);
-        if (!w.registered_.load(std::memory_order_relaxed)) return;
-        (w.newer_ != nullptr ? w.newer_->older_ : newest_) = w.older_;
-        if (w.older_ != nullptr) w.older_->newer_ = w.newer_;
-    }
-
-private:
-    static void before_fork() noexcept {
-        creation_.lock();
-        mutex_.lock();
-        for (worker* w = newest_; w != nullptr; w = w->older_) {
-            w->mutex_.lock();
-            if (w->loop_) w->loop_->lock_for_fork();
-        }
-    }
-    static void in_parent() noexcept {
-        for (worker* w = newest_; w != nullptr; w = w->older_) {
-            if (w->loop_) w->loop_->unlock_after_fork();
-            w->mutex_.unlock();
-        }
-        mutex_.unlock();
-        creation_.unlock();
-    }
-    static void in_child() noexcept {
-        detail::current() = {};  // also if a task forked: what goes on here is no worker's thread
-        while (worker* const w = newest_) {
-            newest_ = w->older_;
-            if (detail::worker_loop* const gone = w->loop_.release()) {
-                gone->unlock_after_fork();
-                gone->forget_after_fork();
-            }
-            w->older_ = w->newer_ = nullptr;
-            w->registered_.store(false, std::memory_order_relaxed);
-            w->mutex_.unlock();
-        }
-        mutex_.unlock();
-        creation_.unlock();
-    }
-
-    friend detail::default_worker_owner;
-    template <class>
-    friend struct fork_handlers;
-    // Not constinit: MinGW's mutex has no constant expression for it, though GCC makes a constant of it.
-    static inline std::mutex creation_;  // of the default worker
-    static inline std::mutex mutex_;
-    static inline constinit worker* newest_ = nullptr;
-};
-
-/// Sets them once in the program.
-template <class>
-struct worker::fork_handlers {
-    // While the program is loaded, when there is one thread: a fork in another must not find them half set.
-    static inline const bool set =
-        (detail::set_fork_handlers(&fork_registry::before_fork, &fork_registry::in_parent, &fork_registry::in_child),
-         true);
+    bool closed_ = false;  // for good: the process ends
 };
 
 inline worker::worker(worker_options options) : options_(std::move(options)) {}
 
-inline std::unique_lock<std::mutex> worker::locked() const {
-    // Before the lock, which a fork takes after that of the registry.
-    if (!registered_.load(std::memory_order_relaxed)) fork_registry::add(const_cast<worker&>(*this));
-    return std::unique_lock(mutex_);
-}
-
 inline worker::~worker() {
-    fork_registry::remove(*this);
+    leave_fork_list();
     if (!loop_) return;
     if (is_part_of(*loop_)) {
         loop_->stop_later(shutdown_deadline(*loop_));
