@@ -308,6 +308,8 @@ TEST_CASE("a task_future can be moved") {
     task_future<int> third;
     CHECK_FALSE(third.valid());
     third = std::move(second);
+    auto& same = third;
+    third = std::move(same);
     first.cancel();
     second.cancel();
     event.set();
