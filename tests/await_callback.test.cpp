@@ -310,6 +310,39 @@ TEST_CASE("dropping the last copy on another thread resumes the task with a brok
     }
 }
 
+TEST_CASE("assigning to a completion lets go of the one that it was") {
+    callback_library<int> first, second;
+    auto one = submit_async_task(call(first));
+    auto two = submit_async_task(call(second));
+    first.wait_until_begun();
+    second.wait_until_begun();
+    first.kept() = second.kept();
+    CHECK(outcome(one) == "broken promise");
+    CHECK(first.kept()(2));
+    CHECK(two.get() == 2);
+}
+
+TEST_CASE("a completion that was moved from does nothing, nor do its copies") {
+    const auto says_no = [](auto done, auto... value) {
+        auto moved = std::move(done);
+        const auto copy = done;
+        bool dropped_hook_ran = false;
+        CHECK_FALSE(copy(value...));
+        CHECK_FALSE(copy.fail(std::make_exception_ptr(std::runtime_error("unheard"))));
+        CHECK_FALSE(copy.on_cancel([&] { dropped_hook_ran = true; }));
+        CHECK_FALSE(dropped_hook_ran);
+        CHECK(moved(value...));
+        CHECK_FALSE(moved.on_cancel([&] { dropped_hook_ran = true; }));
+    };
+    int target = 3;
+    const auto value = [&](completion<int> done) { says_no(std::move(done), 1); };
+    CHECK(run_async_task(await_callback<int>(value)) == 1);
+    const auto nothing = [&](completion<void> done) { says_no(std::move(done)); };
+    run_async_task(await_callback<void>(nothing));
+    const auto reference = [&](completion<int&> done) { says_no(std::move(done), std::ref(target)); };
+    CHECK(&run_async_task(await_callback<int&>(reference)) == &target);
+}
+
 TEST_CASE("a cancelled task goes on at once, and calls after that return false") {
     callback_library<int> library;
     auto future = submit_async_task(call(library));

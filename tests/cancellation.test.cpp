@@ -598,6 +598,58 @@ TEST_CASE("a shutdown cancels what strangers' coroutines wait for") {
     CHECK(ended.is_open());
 }
 
+TEST_CASE("a shutdown cancels what a stranger's coroutine began to wait for in a shield that has ended since") {
+    const support::gate begun, cancelled;
+    struct coroutines {
+        static detached wait_long(support::gate cancelled) {
+            try {
+                co_await sincpro::when_all(sincpro::sleep_for(std::chrono::hours(1)), sleep_twice());
+            } catch (const sincpro::operation_cancelled&) {
+                cancelled.open();
+            }
+        }
+        static sincpro::task<> begin_wait(support::gate cancelled) {
+            wait_long(cancelled);
+            co_return;
+        }
+        static sincpro::task<> clean_up(support::gate begun, support::gate cancelled) {
+            begun.open();
+            try {
+                co_await sincpro::sleep_for(std::chrono::hours(1));
+            } catch (const sincpro::operation_cancelled&) {
+            }
+            co_await sincpro::shield(begin_wait(cancelled));
+        }
+    };
+    sincpro::worker_options options;
+    options.shutdown_grace = std::chrono::milliseconds::max();
+    sincpro::worker w(std::move(options));
+    auto future = w.submit(coroutines::clean_up(begun, cancelled));
+    begun.wait();
+    w.shutdown();
+    CHECK(cancelled.is_open());
+    CHECK_NOTHROW(future.get());
+}
+
+TEST_CASE("cancellation_requested is false in a stranger's coroutine whose task has ended") {
+    const support::gate went_on;
+    bool requested = true;
+    struct coroutines {
+        static detached ask_later(support::gate went_on, bool& requested) {
+            co_await sleep_twice();
+            requested = sincpro::cancellation_requested();
+            went_on.open();
+        }
+        static sincpro::task<> leave_alone(support::gate went_on, bool& requested) {
+            ask_later(went_on, requested);
+            co_return;
+        }
+    };
+    sincpro::run_async_task(coroutines::leave_alone(went_on, requested));
+    went_on.wait();
+    CHECK_FALSE(requested);
+}
+
 TEST_CASE("a suspended coroutine of a stranger may be destroyed while what it waits for is on its way") {
     struct coroutines {
         static sincpro::task<> complete_elsewhere(bool& went_on) {

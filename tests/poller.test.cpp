@@ -391,14 +391,17 @@ TEST_CASE("a number that is far from every descriptor is refused like any other,
 }
 #endif
 
-TEST_CASE("a regular file is always ready") {
+TEST_CASE("a regular file is always ready, and a folder") {
     const open_descriptor file = support::temporary_file();
+    const open_descriptor folder(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     poller p;
-    for (const direction d : {direction::readable, direction::writable}) {
-        waiter w(file.get(), d);
-        add(p, w);
-        CHECK(is_told(p, w));
-        CHECK(w.error == 0);
+    for (const int fd : {file.get(), folder.get()}) {
+        for (const direction d : {direction::readable, direction::writable}) {
+            waiter w(fd, d);
+            add(p, w);
+            CHECK(is_told(p, w));
+            CHECK(w.error == 0);
+        }
     }
     CHECK_FALSE(p.in_use());
 }

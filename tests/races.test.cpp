@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
+#include <coroutine>
 #include <cstddef>
 #include <cstdlib>
 #include <exception>
@@ -155,7 +156,52 @@ void breathe(std::size_t i) {
     }
 }
 
+/// A coroutine of another library: runs at once, until its owner destroys it.
+class owned {
+public:
+    struct promise_type {
+        owned get_return_object() { return owned(std::coroutine_handle<promise_type>::from_promise(*this)); }
+        std::suspend_never initial_suspend() const noexcept { return {}; }
+        std::suspend_always final_suspend() const noexcept { return {}; }
+        void return_void() const noexcept {}
+        void unhandled_exception() const { std::terminate(); }
+    };
+    explicit owned(std::coroutine_handle<promise_type> h) : frame_(h) {}
+    owned(owned&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
+    owned& operator=(owned&&) = delete;
+    ~owned() {
+        if (frame_) frame_.destroy();
+    }
+
+private:
+    std::coroutine_handle<promise_type> frame_;
+};
+
 }  // namespace
+
+TEST_CASE("the return of a function and the destruction of the stranger's coroutine that awaits it") {
+    struct coroutines {
+        static owned wait(std::atomic<int>& returning, bool& went_on) {
+            const auto function = [&returning] { ++returning; };
+            co_await sincpro::to_thread(function);
+            went_on = true;
+        }
+        static task<> destroy_while_they_return(std::size_t rounds, bool& went_on) {
+            for (std::size_t round = 0; round < rounds; ++round) {
+                std::atomic<int> returning{0};
+                {
+                    const owned waits = wait(returning, went_on);
+                    while (returning == 0) std::this_thread::yield();
+                    for (std::size_t i = 0; i < round % 64; ++i) static_cast<void>(returning.load());
+                }
+                co_await yield();
+            }
+        }
+    };
+    bool went_on = false;
+    run_async_task(coroutines::destroy_while_they_return(rounds(), went_on));
+    CHECK_FALSE(went_on);
+}
 
 TEST_CASE(
     "a completion and a cancellation at the same time: the task gets the value exactly if the caller was told so") {

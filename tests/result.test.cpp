@@ -118,6 +118,13 @@ TEST_CASE("results can be assigned and kept in a vector") {
     CHECK(all[3].value() == "again");
 }
 
+TEST_CASE("assigning a result to itself changes nothing") {
+    auto r = result_of(text("kept"));
+    auto& same = r;
+    r = std::move(same);
+    CHECK(r.value() == "kept");
+}
+
 TEST_CASE("a result that is an exception_ptr is a value") {
     const auto error = std::make_exception_ptr(std::logic_error("data"));
     const auto make = [](std::exception_ptr e) -> task<std::exception_ptr> { co_return e; };

@@ -99,6 +99,9 @@ TEST_CASE("a permit is released when it is destroyed or assigned over, once, whe
             all_right = all_right && co_await has_exactly(s, 0);
             first = std::move(second);
             all_right = all_right && co_await has_exactly(s, 1);
+            auto& same = first;
+            first = std::move(same);
+            all_right = all_right && co_await has_exactly(s, 1);
         }
         all_right = all_right && co_await has_exactly(s, 2);
         co_return all_right;

@@ -109,6 +109,31 @@ TEST_CASE("assigning to a task destroys the one that was there") {
     CHECK(second.alive() == 0);
 }
 
+TEST_CASE("assigning a task to itself changes nothing") {
+    auto t = number(5);
+    auto& same = t;
+    t = std::move(same);
+    CHECK(run_async_task(std::move(t)) == 5);
+}
+
+TEST_CASE("awaiting a task that was awaited or moved from before is a logic_error") {
+    struct coroutines {
+        static task<int> twice(task<int> inner) {
+            const int first = co_await std::move(inner);
+            co_return first + co_await std::move(inner);
+        }
+        static task<int> moved_from(task<int> inner) {
+            const auto elsewhere = std::move(inner);
+            co_return co_await std::move(inner);
+        }
+    };
+    CHECK_THROWS_AS(run_async_task(coroutines::twice(number(5))), std::logic_error);
+    CHECK_THROWS_AS(run_async_task(coroutines::moved_from(number(5))), std::logic_error);
+    auto moved_from = number(5);
+    CHECK(run_async_task(std::move(moved_from)) == 5);
+    CHECK_THROWS_AS(drive(awaiting(std::move(moved_from))), std::logic_error);
+}
+
 TEST_CASE("a task gives values, references, move-only and not default-constructible results to its awaiter") {
     struct children {
         static task<> nothing() { co_return; }

@@ -213,6 +213,19 @@ TEST_CASE("waiting for a huge time waits until the task has ended") {
     CHECK(first.get() + second.get() + third.get() == 6);
 }
 
+TEST_CASE("wait_until takes times of other clocks too") {
+    const gate go_on;
+    const auto wait_for_it = [go_on]() -> task<int> {
+        while (!go_on.is_open()) co_await yield();
+        co_return 1;
+    };
+    auto future = submit_async_task(wait_for_it);
+    CHECK(future.wait_until(std::chrono::system_clock::now() + 1ms) == std::future_status::timeout);
+    go_on.open();
+    CHECK(future.wait_until(std::chrono::system_clock::now() + support::patience) == std::future_status::ready);
+    CHECK(future.get() == 1);
+}
+
 TEST_CASE("a future rethrows the same exception object, the callable's too") {
     const auto original = std::make_exception_ptr(bespoke_error(1));
     auto from_task = submit_async_task(fails_with(original));
@@ -295,6 +308,8 @@ TEST_CASE("a task_future can be moved") {
     task_future<int> third;
     CHECK_FALSE(third.valid());
     third = std::move(second);
+    auto& same = third;
+    third = std::move(same);
     first.cancel();
     second.cancel();
     event.set();

@@ -43,6 +43,7 @@ using sincpro::submit_async_task;
 using sincpro::task;
 using sincpro::to_thread;
 using sincpro::worker;
+using sincpro::worker_options;
 using sincpro::worker_stopped;
 using sincpro::yield;
 using support::arrivals;
@@ -237,6 +238,25 @@ TEST_CASE("with abandon_on_cancel a cancelled task goes on at once, and the func
 TEST_CASE("with abandon_on_cancel an uncancelled task gets the result") {
     CHECK(run_async_task(to_thread(abandon_on_cancel, twice, 21)) == 42);
     CHECK_THROWS_WITH(run_async_task(to_thread(abandon_on_cancel, fails, "as it is")), "as it is");
+}
+
+TEST_CASE("a shutdown without a time limit waits for the functions of to_thread, also for abandoned ones") {
+    worker_options options;
+    options.shutdown_grace = std::chrono::milliseconds::max();
+    worker w(std::move(options));
+    std::atomic<bool> returned{false};
+    const gate begun;
+    const auto function = [&] {
+        begun.open();
+        wait_for_cancellation();
+        std::this_thread::sleep_for(5ms);  // behind the end of the task
+        returned = true;
+    };
+    auto future = w.submit(to_thread(abandon_on_cancel, function));
+    begun.wait();
+    w.shutdown();
+    CHECK(returned);
+    CHECK_THROWS_AS(future.get(), operation_cancelled);
 }
 
 TEST_CASE("what an abandoned function returns or throws is dropped") {

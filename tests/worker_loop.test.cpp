@@ -393,6 +393,25 @@ TEST_CASE("give_up_all may be for those who are blocked only") {
     CHECK_NOTHROW(blocking.future.get());
 }
 
+TEST_CASE("a task on the loop's own thread may give up those at the door, which then end there") {
+    const gate begun, go_on;
+    const support::opens_at_exit release(go_on);
+    const running_loop loop;
+    auto giving_up = submit(*loop, [](worker_loop& l, gate b, gate g) -> task<> {
+        b.open();
+        g.wait();
+        l.give_up_all(worker_loop::whose::blocked_in_run);
+        co_return;
+    }(*loop, begun, go_on));
+    begun.wait();
+    auto submitted = submit(*loop, give(1));
+    auto run = submit(*loop, give(2), [](call_state& c) { c.blocks_caller = true; });
+    go_on.open();
+    CHECK_THROWS_AS(run.future.get(), worker_stopped);
+    CHECK(submitted.future.get() == 1);
+    CHECK_NOTHROW(giving_up.future.get());
+}
+
 TEST_CASE("dump lists the tasks, and says so when the thread is busy") {
     const gate begun, go_on;
     const support::opens_at_exit release(go_on);
