@@ -170,6 +170,10 @@ TEST_CASE("a busy process may fork at any time") {
     forks("fork_while_workers_start_and_stop");
     forks("fork_during_the_first_call");
 }
+
+TEST_CASE("in the child of a fork every future of a task that had not ended throws worker_stopped") {
+    forks("fork_while_tasks_end");
+}
 #endif
 
 TEST_CASE("a task may fork") {

@@ -767,6 +767,33 @@ int fork_while_workers_start_and_stop() {
     return 0;
 }
 
+/// Whatever the worker is about to do with a task when another thread forks, the child's copy of its future ends.
+int fork_while_tasks_end() {
+    for (int round = 0; round < 300; ++round) {
+        std::vector<sincpro::task_future<int>> futures;
+        for (int i = 0; i < 300; ++i) {
+            futures.push_back(submit_async_task(gives(i)));
+        }
+        check(wait_for_child(fork_child([&] {
+                  for (int i = 0; auto& future : futures) {
+                      check(future.wait_for(support::patience / 2) == std::future_status::ready,
+                            "a future in the child");
+                      try {
+                          check(future.get() == i++, "its value");
+                      } catch (const sincpro::worker_stopped&) {
+                          ++i;
+                      }
+                  }
+                  return 0;
+              })) == 0,
+              "child");
+        for (int i = 0; auto& future : futures) {
+            check(future.get() == i++, "a value of the parent");
+        }
+    }
+    return 0;
+}
+
 std::function<void()> before_fork;
 
 /// A permit must not be lost to a task of the parent that waits for it.
@@ -884,6 +911,7 @@ const std::map<std::string_view, int (*)()> scenarios = {
     SCENARIO(fork_leaves_waiting_tasks_of_the_parent_alone),
     SCENARIO(fork_many_times_while_busy),
     SCENARIO(fork_while_workers_start_and_stop),
+    SCENARIO(fork_while_tasks_end),
     SCENARIO(fork_with_a_waiter_for_a_permit),
     SCENARIO(fork_during_the_first_call),
     SCENARIO(fork_in_a_task),

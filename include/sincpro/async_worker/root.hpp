@@ -32,14 +32,16 @@ private:
     }
 
     void end_with(result<T>& outcome) noexcept {
-        const bool wanted = end();
-        if (!static_cast<worker_loop&>(*loop).may_return(*call)) return;  // nor may a promise break: it is left
-        if (wanted) {
+        const bool wanted = call->try_claim_outcome(claim::result);
+        auto& on = static_cast<worker_loop&>(*loop);
+        const bool may_return = on.may_return(*call);  // nor may a promise break: it is left
+        if (wanted && may_return) {
             const unseen_by_thread_sanitizer last_reference_to_the_exception;
             publish(outcome);
         }
+        on.forget(*this);  // after that: the child of a fork ends what it finds there
         const unseen_by_thread_sanitizer freeing;
-        delete this;
+        if (may_return) delete this;
     }
 
     /// Moves `outcome` to the caller and clears it, and lets the caller go on when nothing is left to destroy.

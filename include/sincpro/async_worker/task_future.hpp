@@ -28,30 +28,39 @@ public:
 
 private:
     void publish(result<T>& outcome) noexcept override {
-        try {
-            if (!outcome) {
-                set_exception(std::move(outcome).error());
-            } else if constexpr (std::is_void_v<T>) {
-                promise_.set_value();
-            } else {
-                promise_.set_value(std::move(outcome).value());
+        auto& on = static_cast<worker_loop&>(*this->loop);
+        std::exception_ptr error;
+        if (outcome) {
+            const auto not_torn_by_a_fork = on.publishing();
+            try {
+                if constexpr (std::is_void_v<T>) {
+                    promise_.set_value();
+                } else {
+                    promise_.set_value(std::move(outcome).value());
+                }
+            } catch (...) {
+                error = std::current_exception();
             }
-        } catch (...) {
-            set_exception(std::current_exception());
+        } else {
+            error = std::move(outcome).error();
+        }
+        if (error != nullptr) {
+            if (this->call->fate_shared.exchange(true, std::memory_order_acq_rel)) {  // pairs with ~task_future
+                on.report_unobserved(error);
+            } else {
+                const auto not_torn_by_a_fork = on.publishing();
+                promise_.set_exception(std::move(error));
+            }
         }
         outcome.clear();
         settle();
     }
-    void fail(std::exception_ptr error) noexcept override {
-        set_exception(std::move(error));
-        settle();
-    }
-    void set_exception(std::exception_ptr error) noexcept {
-        if (this->call->fate_shared.exchange(true, std::memory_order_acq_rel)) {  // pairs with ~task_future
-            static_cast<worker_loop&>(*this->loop).report_unobserved(error);
-        } else {
+    void fail(std::exception_ptr error) noexcept override {  // with what nobody need see
+        try {
             promise_.set_exception(std::move(error));
+        } catch (const std::future_error&) {  // in the child of a fork: it had an outcome already
         }
+        settle();
     }
     void settle() noexcept { this->call->at.store(phase::published, std::memory_order_release); }
 

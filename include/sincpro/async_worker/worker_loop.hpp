@@ -36,15 +36,17 @@ public:
         if (call->try_claim_outcome(claim::shutdown)) fail(exception_of<worker_stopped>());
     }
 
+    /// In the child of a fork, where what was about to publish the outcome goes no further.
+    void give_up_after_fork() noexcept {
+        call->try_claim_outcome(claim::shutdown);
+        if (!call->published()) fail(exception_of<worker_stopped>());
+    }
+
     bool stop_requested() const noexcept final;
 
     const counted_ptr<call_state> call;
     bool started = false;
     root_base *older = nullptr, *newer = nullptr;  // in the registry
-
-protected:
-    /// Nobody can reach it any more; true if somebody still wants what it ended with.
-    bool end() noexcept;
 
 private:
     static void start(work& w) noexcept;
@@ -119,13 +121,14 @@ public:
     }
 
     /// Whose calls end without their tasks.
-    enum class whose : unsigned char { all, blocked_in_run, holding_a_future };
+    enum class whose : unsigned char { all, blocked_in_run };
 
     /// Ends calls. Any thread; the tasks go on.
     void give_up_all(whose calls = whose::all) noexcept {
-        const std::lock_guard lock(registry_);
-        behind_door([&](root_base& r) { give_up(r, calls); });
-        for (root_base* r = newest_; r != nullptr; r = r->older) give_up(*r, calls);
+        for_each_root([&](root_base& r) {
+            if (calls == whose::blocked_in_run && !r.call->blocks_caller) return;
+            if (may_return(*r.call)) r.give_up();
+        });
     }
 
     /// The process ends, on another thread than the main one: what blocks that must not return any more, it would throw.
@@ -138,10 +141,20 @@ public:
     /// In the child of a fork, where the thread does not exist, nor those that are blocked in run().
     void forget_after_fork() noexcept {
         abandon_poller();
-        give_up_all(whose::holding_a_future);
+        for_each_root([](root_base& r) {
+            if (!r.call->blocks_caller) r.give_up_after_fork();
+        });
     }
-    void lock_for_fork() { registry_.lock(); }
-    void unlock_after_fork() { registry_.unlock(); }
+    void lock_for_fork() {
+        publishing_.lock();
+        registry_.lock();
+    }
+    void unlock_after_fork() {
+        registry_.unlock();
+        publishing_.unlock();
+    }
+    /// While a promise is being set.
+    std::unique_lock<std::mutex> publishing() { return std::unique_lock(publishing_); }
 
     void report_unobserved(const std::exception_ptr& error) noexcept {
         try {
@@ -166,6 +179,14 @@ public:
             if (at.line != 0) text += (itself ? ", last resumed at " : ", which last resumed at ") + to_text({&at, 1});
         });
         return text;
+    }
+
+    /// Nobody can reach a task any more, whose call has ended. Loop thread.
+    void forget(root_base& r) noexcept {
+        const std::lock_guard lock(registry_);
+        r.call->root = nullptr;
+        (r.newer != nullptr ? r.newer->older : newest_) = r.older;
+        if (r.older != nullptr) r.older->newer = r.newer;
     }
 
     /// All tasks and where they are. Any thread.
@@ -208,10 +229,6 @@ private:
         worker_loop& of;
     };
 
-    void give_up(root_base& r, whose calls) noexcept {
-        if (calls != whose::all && (calls == whose::blocked_in_run) != r.call->blocks_caller) return;
-        if (may_return(*r.call)) r.give_up();
-    }
     std::string describe(const job* running_root, const await_location& at);
     std::size_t count_at_door() noexcept {
         const std::lock_guard lock(registry_);
@@ -220,6 +237,12 @@ private:
         return count;
     }
 
+    template <class Visit>
+    void for_each_root(Visit visit) noexcept {
+        const std::lock_guard lock(registry_);
+        behind_door(visit);
+        for (root_base* r = newest_; r != nullptr; r = r->older) visit(*r);
+    }
     /// Calls `visit` with each task at the door; its own thread goes on to destroy it. While the registry is locked: the
     /// loop must not end before what was taken is back.
     template <class Visit>
@@ -254,13 +277,6 @@ private:
         if (newest_ != nullptr) newest_->newer = &r;
         newest_ = &r;
     }
-    void forget(root_base& r) noexcept {
-        const std::lock_guard lock(registry_);
-        r.call->root = nullptr;
-        (r.newer != nullptr ? r.newer->older : newest_) = r.older;
-        if (r.older != nullptr) r.older->newer = r.newer;
-    }
-
     std::atomic<unsigned> references_{1};
     std::atomic<bool> stop_requested_{false};
     std::atomic<bool> left_{false};  // by stop(), which nobody will do for what comes later
@@ -268,6 +284,8 @@ private:
     clock::time_point stop_until_{};
     stop_request stop_request_{*this};
     bool stopping_ = false;  // loop thread
+
+    std::mutex publishing_;
 
     // Tasks that came through the door and have not ended, begun or not. Changed by the loop's thread under the lock, so
     // that thread reads without.
@@ -294,13 +312,6 @@ inline void root_base::start(work& w) noexcept {
 inline bool root_base::stop_requested() const noexcept {
     return call->cancel_requested.load(std::memory_order_acquire) ||
            static_cast<worker_loop&>(*loop).stop_requested_.load(std::memory_order_acquire);
-}
-
-inline bool root_base::end() noexcept {
-    auto& on = static_cast<worker_loop&>(*loop);
-    const bool wanted = call->try_claim_outcome(claim::result);
-    on.forget(*this);
-    return wanted;
 }
 
 inline std::string worker_loop::describe(const job* running_root, const await_location& at) {
