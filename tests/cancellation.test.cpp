@@ -31,6 +31,7 @@
 #include "support/counted.hpp"
 #include "support/events.hpp"
 #include "support/foreign.hpp"
+#include "support/owned_coroutine.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -47,6 +48,7 @@ using support::counted;
 using support::foreign_lazy;
 using support::gate;
 using support::lifetimes;
+using support::owned_coroutine;
 using support::this_thread_number;
 
 task<> sleep_long() { co_await sleep_for(1h); }
@@ -493,27 +495,6 @@ struct detached {
     };
 };
 
-/// Runs at once, until its owner destroys it.
-class owned {
-public:
-    struct promise_type {
-        owned get_return_object() { return owned(std::coroutine_handle<promise_type>::from_promise(*this)); }
-        std::suspend_never initial_suspend() const noexcept { return {}; }
-        std::suspend_always final_suspend() const noexcept { return {}; }
-        void return_void() const noexcept {}
-        void unhandled_exception() const { std::terminate(); }
-    };
-    explicit owned(std::coroutine_handle<promise_type> h) : frame_(h) {}
-    owned(owned&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
-    owned& operator=(owned&&) = delete;
-    ~owned() {
-        if (frame_) frame_.destroy();
-    }
-
-private:
-    std::coroutine_handle<promise_type> frame_;
-};
-
 sincpro::task<> sleep_twice() {
     co_await sincpro::sleep_for(std::chrono::milliseconds(1));
     co_await sincpro::sleep_for(std::chrono::milliseconds(1));
@@ -527,7 +508,7 @@ detached wait_and_open(Operation make, support::gate opened) {
 }
 
 template <class Operation>
-owned wait_for(Operation make, bool& went_on) {
+owned_coroutine wait_for(Operation make, bool& went_on) {
     static_cast<void>(co_await make());
     went_on = true;
 }
@@ -662,7 +643,7 @@ TEST_CASE("a suspended coroutine of a stranger may be destroyed while what it wa
                         done();
                     });
                 };
-                const owned waits = wait_for([&] { return sincpro::await_callback<>(initiate); }, went_on);
+                const owned_coroutine waits = wait_for([&] { return sincpro::await_callback<>(initiate); }, went_on);
                 suspended.open();
                 completing.join();
             }
@@ -672,7 +653,7 @@ TEST_CASE("a suspended coroutine of a stranger may be destroyed while what it wa
         static sincpro::task<> stop_elsewhere(bool& went_on) {
             {
                 std::stop_source source;
-                const owned waits =
+                const owned_coroutine waits =
                     wait_for([&] { return sincpro::stop_when(sleep_twice(), source.get_token()); }, went_on);
                 std::thread([&] { source.request_stop(); }).join();
             }
@@ -683,7 +664,7 @@ TEST_CASE("a suspended coroutine of a stranger may be destroyed while what it wa
             sincpro::semaphore one(1);
             auto permit = std::make_unique<sincpro::semaphore::permit>(co_await one.acquire());
             {
-                const owned waits = wait_for([&] { return one.acquire(); }, went_on);
+                const owned_coroutine waits = wait_for([&] { return one.acquire(); }, went_on);
                 std::thread([&] { permit.reset(); }).join();
             }
             co_await sleep_twice();
