@@ -612,13 +612,18 @@ TEST_CASE("a shutdown cancels what a stranger's coroutine began to wait for in a
     CHECK_NOTHROW(future.get());
 }
 
-TEST_CASE("cancellation_requested is false in a stranger's coroutine whose task has ended") {
+TEST_CASE("cancellation_requested is false in a stranger's coroutine whose task has ended, and in what it waits for") {
     const support::gate went_on;
     bool requested = true;
     struct coroutines {
-        static detached ask_later(support::gate went_on, bool& requested) {
+        static sincpro::task<> ask(bool& requested) {
             co_await sleep_twice();
-            requested = sincpro::cancellation_requested();
+            requested = requested || sincpro::cancellation_requested();
+        }
+        static detached ask_later(support::gate went_on, bool& requested) {
+            requested = false;
+            co_await sincpro::when_all(ask(requested), sincpro::with_timeout(ask(requested), 1h));
+            requested = requested || sincpro::cancellation_requested();
             went_on.open();
         }
         static sincpro::task<> leave_alone(support::gate went_on, bool& requested) {
@@ -626,9 +631,33 @@ TEST_CASE("cancellation_requested is false in a stranger's coroutine whose task 
             co_return;
         }
     };
-    sincpro::run_async_task(coroutines::leave_alone(went_on, requested));
+    auto future = sincpro::submit_async_task(coroutines::leave_alone(went_on, requested));
+    future.wait();
+    future.cancel();
     went_on.wait();
     CHECK_FALSE(requested);
+}
+
+TEST_CASE("a stranger's coroutine that is destroyed while it waits for a time is not woken") {
+    struct coroutines {
+        static sincpro::task<> destroy_each(bool& went_on) {
+            for (int i = 0; i < 5; ++i) {
+                {
+                    const auto waits = wait_for([] { return sincpro::sleep_for(1ms); }, went_on);
+                }
+                {
+                    const auto waits = wait_for([] { return sincpro::with_timeout(sleep_long(), 1ms); }, went_on);
+                }
+                {
+                    const auto waits = wait_for([] { return sincpro::with_timeout(sleep_for(1ms), 2ms); }, went_on);
+                }
+                co_await sincpro::when_all(sleep_for(3ms), sleep_twice(), sincpro::with_timeout(sleep_twice(), 1h));
+            }
+        }
+    };
+    bool went_on = false;
+    run_async_task(coroutines::destroy_each(went_on));
+    CHECK_FALSE(went_on);
 }
 
 TEST_CASE("a suspended coroutine of a stranger may be destroyed while what it waits for is on its way") {

@@ -19,6 +19,7 @@
 #include "support/catch.hpp"
 #include "support/events.hpp"
 #include "support/foreign.hpp"
+#include "support/hand_executor.hpp"
 #include "support/sanitizers.hpp"
 
 namespace {
@@ -346,6 +347,30 @@ TEST_CASE("dump is a tree: tasks in the order of their submission, below them th
     event.set();
     cleaning.wait();
     CHECK_THAT(dump(w), contains("worker \"tree\": 1 task\n"));
+}
+
+TEST_CASE("a child whose beginning is queued is ready to run, and the chain begins above it") {
+    struct coroutines {
+        static task<> at_depth(int more) {
+            if (more == 0) {
+                co_await sincpro::when_all(yield());
+            } else {
+                co_await at_depth(more - 1);
+            }
+        }
+    };
+    support::hand_executor on;
+    support::hand_job job(on, coroutines::at_depth(31));
+    job.start();
+    REQUIRE(on.posted() == 1);
+    std::vector<sincpro::await_location> chain;
+    sincpro::detail::append_trace(job, chain);
+    CHECK(chain.size() == 32);
+    std::string text;
+    sincpro::detail::append_tree(job, text);
+    CHECK_THAT(text, contains("\n    child 1: ready to run\n"));
+    on.run();
+    CHECK(job.has_ended());
 }
 
 TEST_CASE("dump forgets tasks that have ended") {
