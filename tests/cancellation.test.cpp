@@ -680,12 +680,14 @@ TEST_CASE("a suspended coroutine of a stranger may be destroyed while what it wa
         }
 #if defined(__cpp_lib_jthread)
         static sincpro::task<> stop_elsewhere(bool& went_on) {
+            std::stop_source source;
+            const auto wait_long = [&] { return sincpro::stop_when(sleep_long(), source.get_token()); };
             {
-                std::stop_source source;
-                const owned_coroutine waits =
-                    wait_for([&] { return sincpro::stop_when(sleep_twice(), source.get_token()); }, went_on);
+                const owned_coroutine waits = wait_for(wait_long, went_on);
                 std::thread([&] { source.request_stop(); }).join();
             }
+            source = std::stop_source();
+            const owned_coroutine in_the_same_memory = wait_for(wait_long, went_on);  // mostly
             co_await sleep_twice();
         }
 #endif
