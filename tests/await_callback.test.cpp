@@ -20,6 +20,7 @@
 #include "support/catch.hpp"
 #include "support/counted.hpp"
 #include "support/events.hpp"
+#include "support/owned_coroutine.hpp"
 #include "support/scale.hpp"
 #include "support/threads.hpp"
 
@@ -542,6 +543,28 @@ TEST_CASE("a completion may outlive its task and its worker") {
     CHECK_FALSE(copy(5));
     CHECK_FALSE(copy.fail(std::make_exception_ptr(std::runtime_error("late"))));
     library.forget();
+}
+
+TEST_CASE("a call that comes after the stranger's coroutine that waits for it was destroyed has no effect") {
+    struct coroutines {
+        static support::owned_coroutine wait(callback_library<int>& library) { co_await call(library); }
+        static support::owned_coroutine wait_itself(callback_library<int>& library) {
+            const auto initiate = [&](completion<int> done) { library.begin(std::move(done)); };
+            co_await await_callback<int>(initiate);
+        }
+        static task<bool> call_later() {
+            callback_library<int> first, second;
+            {
+                const auto waits = wait(first);
+                const auto waits_itself = wait_itself(second);
+            }
+            const bool one = first.kept()(1);
+            const bool other = second.kept()(2);
+            co_await yield();
+            co_return one || other;
+        }
+    };
+    CHECK_FALSE(run_async_task(coroutines::call_later()));
 }
 
 TEST_CASE("a call that comes after the cancellation has no effect, wherever the two meet") {

@@ -31,6 +31,7 @@
 #include "support/counted.hpp"
 #include "support/events.hpp"
 #include "support/foreign.hpp"
+#include "support/owned_coroutine.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -47,6 +48,7 @@ using support::counted;
 using support::foreign_lazy;
 using support::gate;
 using support::lifetimes;
+using support::owned_coroutine;
 using support::this_thread_number;
 
 task<> sleep_long() { co_await sleep_for(1h); }
@@ -493,27 +495,6 @@ struct detached {
     };
 };
 
-/// Runs at once, until its owner destroys it.
-class owned {
-public:
-    struct promise_type {
-        owned get_return_object() { return owned(std::coroutine_handle<promise_type>::from_promise(*this)); }
-        std::suspend_never initial_suspend() const noexcept { return {}; }
-        std::suspend_always final_suspend() const noexcept { return {}; }
-        void return_void() const noexcept {}
-        void unhandled_exception() const { std::terminate(); }
-    };
-    explicit owned(std::coroutine_handle<promise_type> h) : frame_(h) {}
-    owned(owned&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
-    owned& operator=(owned&&) = delete;
-    ~owned() {
-        if (frame_) frame_.destroy();
-    }
-
-private:
-    std::coroutine_handle<promise_type> frame_;
-};
-
 sincpro::task<> sleep_twice() {
     co_await sincpro::sleep_for(std::chrono::milliseconds(1));
     co_await sincpro::sleep_for(std::chrono::milliseconds(1));
@@ -527,7 +508,7 @@ detached wait_and_open(Operation make, support::gate opened) {
 }
 
 template <class Operation>
-owned wait_for(Operation make, bool& went_on) {
+owned_coroutine wait_for(Operation make, bool& went_on) {
     static_cast<void>(co_await make());
     went_on = true;
 }
@@ -631,13 +612,18 @@ TEST_CASE("a shutdown cancels what a stranger's coroutine began to wait for in a
     CHECK_NOTHROW(future.get());
 }
 
-TEST_CASE("cancellation_requested is false in a stranger's coroutine whose task has ended") {
+TEST_CASE("cancellation_requested is false in a stranger's coroutine whose task has ended, and in what it waits for") {
     const support::gate went_on;
     bool requested = true;
     struct coroutines {
-        static detached ask_later(support::gate went_on, bool& requested) {
+        static sincpro::task<> ask(bool& requested) {
             co_await sleep_twice();
-            requested = sincpro::cancellation_requested();
+            requested = requested || sincpro::cancellation_requested();
+        }
+        static detached ask_later(support::gate went_on, bool& requested) {
+            requested = false;
+            co_await sincpro::when_all(ask(requested), sincpro::with_timeout(ask(requested), 1h));
+            requested = requested || sincpro::cancellation_requested();
             went_on.open();
         }
         static sincpro::task<> leave_alone(support::gate went_on, bool& requested) {
@@ -645,9 +631,33 @@ TEST_CASE("cancellation_requested is false in a stranger's coroutine whose task 
             co_return;
         }
     };
-    sincpro::run_async_task(coroutines::leave_alone(went_on, requested));
+    auto future = sincpro::submit_async_task(coroutines::leave_alone(went_on, requested));
+    future.wait();
+    future.cancel();
     went_on.wait();
     CHECK_FALSE(requested);
+}
+
+TEST_CASE("a stranger's coroutine that is destroyed while it waits for a time is not woken") {
+    struct coroutines {
+        static sincpro::task<> destroy_each(bool& went_on) {
+            for (int i = 0; i < 5; ++i) {
+                {
+                    const auto waits = wait_for([] { return sincpro::sleep_for(1ms); }, went_on);
+                }
+                {
+                    const auto waits = wait_for([] { return sincpro::with_timeout(sleep_long(), 1ms); }, went_on);
+                }
+                {
+                    const auto waits = wait_for([] { return sincpro::with_timeout(sleep_for(1ms), 2ms); }, went_on);
+                }
+                co_await sincpro::when_all(sleep_for(3ms), sleep_twice(), sincpro::with_timeout(sleep_twice(), 1h));
+            }
+        }
+    };
+    bool went_on = false;
+    run_async_task(coroutines::destroy_each(went_on));
+    CHECK_FALSE(went_on);
 }
 
 TEST_CASE("a suspended coroutine of a stranger may be destroyed while what it waits for is on its way") {
@@ -662,7 +672,7 @@ TEST_CASE("a suspended coroutine of a stranger may be destroyed while what it wa
                         done();
                     });
                 };
-                const owned waits = wait_for([&] { return sincpro::await_callback<>(initiate); }, went_on);
+                const owned_coroutine waits = wait_for([&] { return sincpro::await_callback<>(initiate); }, went_on);
                 suspended.open();
                 completing.join();
             }
@@ -670,12 +680,14 @@ TEST_CASE("a suspended coroutine of a stranger may be destroyed while what it wa
         }
 #if defined(__cpp_lib_jthread)
         static sincpro::task<> stop_elsewhere(bool& went_on) {
+            std::stop_source source;
+            const auto wait_long = [&] { return sincpro::stop_when(sleep_long(), source.get_token()); };
             {
-                std::stop_source source;
-                const owned waits =
-                    wait_for([&] { return sincpro::stop_when(sleep_twice(), source.get_token()); }, went_on);
+                const owned_coroutine waits = wait_for(wait_long, went_on);
                 std::thread([&] { source.request_stop(); }).join();
             }
+            source = std::stop_source();
+            const owned_coroutine in_the_same_memory = wait_for(wait_long, went_on);  // mostly
             co_await sleep_twice();
         }
 #endif
@@ -683,7 +695,7 @@ TEST_CASE("a suspended coroutine of a stranger may be destroyed while what it wa
             sincpro::semaphore one(1);
             auto permit = std::make_unique<sincpro::semaphore::permit>(co_await one.acquire());
             {
-                const owned waits = wait_for([&] { return one.acquire(); }, went_on);
+                const owned_coroutine waits = wait_for([&] { return one.acquire(); }, went_on);
                 std::thread([&] { permit.reset(); }).join();
             }
             co_await sleep_twice();

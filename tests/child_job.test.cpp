@@ -338,6 +338,27 @@ TEST_CASE("a child that is cancelled while its beginning is queued is not begun,
     CHECK(begun == so_far);
 }
 
+TEST_CASE("a child that is cancelled while its beginning is queued has ended with operation_cancelled") {
+    struct coroutines {
+        static task<std::string> at_depth(int more, group g) {
+            if (more == 0) {
+                co_return co_await std::move(g);
+            }
+            co_return co_await at_depth(more - 1, std::move(g));
+        }
+    };
+    hand_executor on;
+    std::string begun;
+    hand_job job(on, coroutines::at_depth(31, group(list(give(0, begun)))));
+    job.start();
+    REQUIRE(on.posted() == 1);
+    sincpro::detail::cancel(job);
+    on.run();
+    CHECK(begun == "");
+    REQUIRE(job.has_ended());
+    CHECK(job.value() == "0!");
+}
+
 TEST_CASE("a child_tuple finds its children by number") {
     std::string begun;
     const auto text = []() -> task<std::string> { co_return "text"; };

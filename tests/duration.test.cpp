@@ -172,6 +172,18 @@ TEST_CASE("a timeout is named in a unit that suits a person") {
     CHECK_THAT(timeout_text(0h), starts("0 s"));
 }
 
+TEST_CASE("minutes and hours are for round numbers and long times") {
+    using sincpro::detail::to_text;
+    CHECK(to_text(60s) == "60 s");
+    CHECK(to_text(90s) == "90 s");
+    CHECK(to_text(2min) == "2 min");
+    CHECK(to_text(90min) == "90 min");
+    CHECK(to_text(2h) == "2 h");
+    CHECK(to_text(-90s) == "-90 s");
+    CHECK(to_text(1s - 1ns) == "1 s");  // not "1000 ms"
+    CHECK(to_text(999ms) == "999 ms");
+}
+
 TEST_CASE("a grace of any size is understood") {
     for (const auto grace : {std::chrono::milliseconds::min(), -1ms, 0ms, 1ms, std::chrono::milliseconds::max()}) {
         sincpro::worker w({.cancel_grace = grace, .shutdown_grace = grace});

@@ -357,6 +357,24 @@ TEST_CASE("what is not open is refused at once") {
     CHECK_FALSE(p.in_use());
 }
 
+#if defined(SINCPRO_DETAIL_POLLER_EPOLL)
+TEST_CASE("the poller's own descriptors are refused") {
+    std::vector<int> free;  // the next ones that the system gives
+    {
+        const socket_pair pair;
+        free = {pair.here.get(), pair.there.get()};
+    }
+    poller p;
+    for (const int number : free) {
+        REQUIRE(::fcntl(number, F_GETFD) != -1);
+        waiter w(number, direction::readable);
+        CHECK(error_of_adding(p, w) == std::errc::bad_file_descriptor);
+    }
+    p.wake();
+    p.wait(for_ever);
+}
+#endif
+
 #if defined(__linux__) && !TESTS_WITH_ADDRESS_SANITIZER && !TESTS_WITH_THREAD_SANITIZER
 namespace {
 

@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
-#include <coroutine>
 #include <cstddef>
 #include <cstdlib>
 #include <exception>
@@ -28,6 +27,7 @@
 
 #include "support/catch.hpp"
 #include "support/events.hpp"
+#include "support/owned_coroutine.hpp"
 #include "support/sanitizers.hpp"
 
 // Two things that happen at the same time, again and again: whichever comes first, the outcome must be one of the two.
@@ -46,6 +46,7 @@ using sincpro::worker;
 using sincpro::worker_stopped;
 using sincpro::yield;
 using support::arrivals;
+using support::owned_coroutine;
 
 /// How many rounds of each race: as the environment says, else as many as the build can bear.
 std::size_t rounds() {
@@ -156,32 +157,11 @@ void breathe(std::size_t i) {
     }
 }
 
-/// A coroutine of another library: runs at once, until its owner destroys it.
-class owned {
-public:
-    struct promise_type {
-        owned get_return_object() { return owned(std::coroutine_handle<promise_type>::from_promise(*this)); }
-        std::suspend_never initial_suspend() const noexcept { return {}; }
-        std::suspend_always final_suspend() const noexcept { return {}; }
-        void return_void() const noexcept {}
-        void unhandled_exception() const { std::terminate(); }
-    };
-    explicit owned(std::coroutine_handle<promise_type> h) : frame_(h) {}
-    owned(owned&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
-    owned& operator=(owned&&) = delete;
-    ~owned() {
-        if (frame_) frame_.destroy();
-    }
-
-private:
-    std::coroutine_handle<promise_type> frame_;
-};
-
 }  // namespace
 
 TEST_CASE("the return of a function and the destruction of the stranger's coroutine that awaits it") {
     struct coroutines {
-        static owned wait(std::atomic<int>& returning, bool& went_on) {
+        static owned_coroutine wait(std::atomic<int>& returning, bool& went_on) {
             const auto function = [&returning] { ++returning; };
             co_await sincpro::to_thread(function);
             went_on = true;
@@ -190,7 +170,7 @@ TEST_CASE("the return of a function and the destruction of the stranger's corout
             for (std::size_t round = 0; round < rounds; ++round) {
                 std::atomic<int> returning{0};
                 {
-                    const owned waits = wait(returning, went_on);
+                    const owned_coroutine waits = wait(returning, went_on);
                     while (returning == 0) std::this_thread::yield();
                     for (std::size_t i = 0; i < round % 64; ++i) static_cast<void>(returning.load());
                 }

@@ -1003,3 +1003,44 @@ TEST_CASE("cancellation_requested is false on the caller's thread and true in a 
     }));
     CHECK_FALSE(sincpro::cancellation_requested());
 }
+
+TEST_CASE("a task that keeps the worker thread busy sees by cancellation_requested that its time is over") {
+    worker patient({.cancel_grace = std::chrono::milliseconds::max()});
+    bool begun = false, saw_it = false;
+    const auto keep_busy = [&]() -> task<> {
+        begun = true;
+        const auto give_up = steady_clock::now() + support::patience;
+        while (!saw_it && steady_clock::now() < give_up) {
+            saw_it = sincpro::cancellation_requested();
+        }
+        co_return;
+    };
+    for (auto time = 5ms; !begun && time < support::patience; time *= 2) {  // it may be over before the task begins
+        CHECK_THROWS_AS(patient.run(keep_busy, time), timeout_error);
+    }
+    CHECK(saw_it);
+}
+
+TEST_CASE("a task whose time is over before it has begun is not begun") {
+    worker w({.cancel_grace = 1ms});
+    const gate blocking, release;
+    const opens_at_exit at_end(release);
+    auto busy = w.submit([&]() -> task<> {
+        blocking.open();
+        release.wait();
+        co_return;
+    });
+    blocking.wait();
+    bool begun = false;
+    CHECK_THROWS_AS(w.run(
+                        [&]() -> task<> {
+                            begun = true;
+                            co_return;
+                        },
+                        1ms),
+                    timeout_error);
+    release.open();
+    busy.get();
+    w.run(yield());
+    CHECK_FALSE(begun);
+}

@@ -16,6 +16,7 @@
 
 #include "support/catch.hpp"
 #include "support/events.hpp"
+#include "support/owned_coroutine.hpp"
 #include "support/scale.hpp"
 
 namespace {
@@ -32,6 +33,7 @@ using sincpro::yield;
 using support::a_hundred_thousand;
 using support::a_million;
 using support::gate;
+using support::owned_coroutine;
 
 static_assert(!std::is_copy_constructible_v<semaphore::permit>);
 static_assert(std::is_nothrow_move_constructible_v<semaphore::permit>);
@@ -98,6 +100,8 @@ TEST_CASE("a permit is released when it is destroyed or assigned over, once, whe
             auto second = co_await s.acquire();
             all_right = all_right && co_await has_exactly(s, 0);
             first = std::move(second);
+            all_right = all_right && co_await has_exactly(s, 1);
+            second.release();  // it holds none
             all_right = all_right && co_await has_exactly(s, 1);
             auto& same = first;
             first = std::move(same);
@@ -204,6 +208,30 @@ TEST_CASE("a permit that was granted when the cancellation came is kept or given
         }
     }
     CHECK(run_async_task(has_exactly(s, 1)));
+}
+
+TEST_CASE("a stranger's coroutine that is destroyed while it waits leaves the queue to the others") {
+    struct coroutines {
+        static owned_coroutine wait(semaphore& s, bool& went_on) {
+            const auto permit = co_await s.acquire();
+            went_on = true;
+        }
+        static task<bool> destroy_in_the_middle(semaphore& s, bool& went_on) {
+            auto only = co_await s.acquire();
+            auto first = std::make_unique<owned_coroutine>(wait(s, went_on));
+            auto second = std::make_unique<owned_coroutine>(wait(s, went_on));
+            auto third = std::make_unique<owned_coroutine>(wait(s, went_on));
+            second.reset();
+            first.reset();
+            third.reset();
+            only.release();
+            co_return co_await has_exactly(s, 1);
+        }
+    };
+    semaphore s(1);
+    bool went_on = false;
+    CHECK(run_async_task(coroutines::destroy_in_the_middle(s, went_on)));
+    CHECK_FALSE(went_on);
 }
 
 TEST_CASE("permits pass between workers and threads, and none is lost") {

@@ -28,6 +28,7 @@
 #include "support/catch.hpp"
 #include "support/counted.hpp"
 #include "support/events.hpp"
+#include "support/owned_coroutine.hpp"
 #include "support/sanitizers.hpp"
 #include "support/threads.hpp"
 
@@ -51,6 +52,7 @@ using support::counted;
 using support::gate;
 using support::lifetimes;
 using support::opens_at_exit;
+using support::owned_coroutine;
 using support::this_thread_number;
 
 struct without_default {
@@ -125,6 +127,46 @@ TEST_CASE("the function and its arguments are moved to the helper, not copied, a
     const counted lvalue(log);
     CHECK(run_async_task(to_thread(functions::take, lvalue, std::make_unique<int>(6))) == 6);
     CHECK(log.copied() == 1);
+}
+
+TEST_CASE("the function and its arguments are gone before the task goes on, whose own objects they may refer to") {
+    struct functions {
+        static void take(const counted&) {}
+    };
+    struct coroutines {
+        static task<bool> await(lifetimes log) {
+            auto operation = to_thread(functions::take, counted(log));
+            const auto home = this_thread_number();
+            co_await std::move(operation);
+            co_return log.destroyed_on() != 0 && log.destroyed_on() != home;
+        }
+    };
+    const lifetimes log;
+    CHECK(run_async_task(coroutines::await(log)));
+}
+
+TEST_CASE("a stranger's coroutine that is destroyed while a function runs does not wait for it") {
+    struct coroutines {
+        static owned_coroutine wait(gate begun, gate go_on, gate ended) {
+            const auto function = [=] {
+                begun.open();
+                go_on.wait();
+                ended.open();
+            };
+            co_await to_thread(function);
+        }
+        static task<> destroy(gate begun, gate go_on, gate ended) {
+            {
+                const owned_coroutine waits = wait(begun, go_on, ended);
+                begun.wait();
+            }
+            go_on.open();
+            co_return;
+        }
+    };
+    const gate begun, go_on, ended;
+    run_async_task(coroutines::destroy(begun, go_on, ended));
+    ended.wait();
 }
 
 TEST_CASE("the function never runs on the worker thread nor on the caller's, and the task is back afterwards") {

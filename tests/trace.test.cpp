@@ -19,6 +19,7 @@
 #include "support/catch.hpp"
 #include "support/events.hpp"
 #include "support/foreign.hpp"
+#include "support/hand_executor.hpp"
 #include "support/sanitizers.hpp"
 
 namespace {
@@ -319,6 +320,59 @@ TEST_CASE("dump writes every task that is alive with its chain of awaits") {
     CHECK(count(text, at(load_line, "load")) == 2);
 }
 
+TEST_CASE("dump is a tree: tasks in the order of their submission, below them their children, and what is cancelled") {
+    struct coroutines {
+        static task<> clean_up(const gate& begun, support::foreign_event& event) {
+            co_await sincpro::shield(call_library(begun, event));
+        }
+    };
+    worker w({.name = "tree"});
+    const gate begun;
+    support::foreign_event event;
+    auto all = w.submit(fetch_all());
+    auto cleaning = w.submit(coroutines::clean_up(begun, event));
+    begun.wait();
+    cleaning.cancel();
+    w.run(yield());
+    const auto text = dump(w);
+    const auto cleaning_at = text.find("  task 2: suspended at trace.test.cpp:");
+    REQUIRE(cleaning_at != text.npos);
+    CHECK(text.substr(0, cleaning_at) ==  //
+          "worker \"tree\": 2 tasks\n"
+          "  task 1: suspended at " +
+              at(fetch_all_line, "fetch_all") + "\n" + "    child 1: suspended at " + at(fetch_line, "fetch") + " <- " +
+              at(load_line, "load") + "\n" + "    child 2: suspended at " + at(fetch_line, "fetch") + "\n");
+    CHECK_THAT(text.substr(cleaning_at), contains(" (clean_up), cancelled\n    child 1: suspended at " +
+                                                  at(call_library_line, "call_library") + "\n"));
+    event.set();
+    cleaning.wait();
+    CHECK_THAT(dump(w), contains("worker \"tree\": 1 task\n"));
+}
+
+TEST_CASE("a child whose beginning is queued is ready to run, and the chain begins above it") {
+    struct coroutines {
+        static task<> at_depth(int more) {
+            if (more == 0) {
+                co_await sincpro::when_all(yield());
+            } else {
+                co_await at_depth(more - 1);
+            }
+        }
+    };
+    support::hand_executor on;
+    support::hand_job job(on, coroutines::at_depth(31));
+    job.start();
+    REQUIRE(on.posted() == 1);
+    std::vector<sincpro::await_location> chain;
+    sincpro::detail::append_trace(job, chain);
+    CHECK(chain.size() == 32);
+    std::string text;
+    sincpro::detail::append_tree(job, text);
+    CHECK_THAT(text, contains("\n    child 1: ready to run\n"));
+    on.run();
+    CHECK(job.has_ended());
+}
+
 TEST_CASE("dump forgets tasks that have ended") {
     worker w;
     auto first = w.submit(load());
@@ -371,7 +425,8 @@ TEST_CASE("when a task blocks the loop dump says which one, where it last resume
     blocking.wait();
     const auto text = dump(w);
     CHECK_THAT(text, contains(at(hog_line, "hog")));
-    CHECK_THAT(text, contains("last resumed at " + at(hog_line, "hog")));
+    CHECK_THAT(text, contains("task 3: running on the worker thread, last resumed at " + at(hog_line, "hog")));
+    CHECK_THAT(text, contains("(the worker thread does not answer: the running task blocks it)"));
     CHECK_THAT(text, contains(at(fetch_line, "fetch") + " <- " + at(load_line, "load")));
     CHECK_THAT(text, contains(at(fetch_all_line, "fetch_all")));
     release.open();
@@ -391,7 +446,9 @@ TEST_CASE("dump of a loop that is blocked before its task's first co_await lists
         co_return;
     });
     blocking.wait();
-    CHECK_THAT(dump(w), contains(at(load_line, "load")));
+    const auto text = dump(w);
+    CHECK_THAT(text, contains(at(load_line, "load")));
+    CHECK_THAT(text, contains("task 2: running on the worker thread, not suspended since it was started\n"));
     release.open();
     busy.get();
 }
@@ -403,10 +460,9 @@ TEST_CASE("dump of a blocked loop counts the tasks that it has not begun") {
     const opens_at_exit at_end(release);
     auto busy = w.submit(hog(blocking, release));
     blocking.wait();
-    const auto before = dump(w);
+    CHECK(count(dump(w), "not started") == 0);
     auto not_begun = w.submit(load());
-    const auto after = dump(w);
-    CHECK(after.size() > before.size());
+    CHECK_THAT(dump(w), contains("  and 1 not started\n"));
     release.open();
     busy.get();
 }

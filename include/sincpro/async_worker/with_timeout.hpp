@@ -32,8 +32,6 @@ public:
             if (due != clock::time_point::max()) event_loop::of(*job_).add_timer(*this);
             if (run_children()) return true;
             stop();
-        } else {
-            timed_out_ = true;
         }
         unlink();
         return false;
