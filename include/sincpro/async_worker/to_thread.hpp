@@ -3,6 +3,7 @@
 #include "closure.hpp"
 #include "event_loop.hpp"
 #include "result.hpp"
+#include "task.hpp"
 #include "thread_setup.hpp"
 
 #include <atomic>
@@ -221,6 +222,20 @@ private:
     bool late_ = false;  // cancelled before the function had returned
 };
 
+template <bool Abandon, class F, class... Args>
+auto make_to_thread(F&& f, Args&&... args) {
+    check_closure<F>();
+    static_assert(
+        std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
+        "to_thread(f, args...): f cannot be called with these arguments, which are copied: std::ref for a T&");
+    if constexpr (std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>) {
+        return to_thread_operation<Abandon, std::decay_t<F>, std::decay_t<Args>...>(std::in_place, std::forward<F>(f),
+                                                                                    std::forward<Args>(args)...);
+    } else {
+        return misused::instead();
+    }
+}
+
 }  // namespace detail
 
 /// The type of abandon_on_cancel.
@@ -239,22 +254,14 @@ inline constexpr abandon_on_cancel_t abandon_on_cancel{};
 /// system has no more threads.
 template <class F, class... Args>
 [[nodiscard]] auto to_thread(F&& f, Args&&... args) {
-    detail::check_closure<F>();
-    static_assert(std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
-                  "to_thread(f, args...): f cannot be called with these arguments");
-    return detail::to_thread_operation<false, std::decay_t<F>, std::decay_t<Args>...>(std::in_place, std::forward<F>(f),
-                                                                                      std::forward<Args>(args)...);
+    return detail::make_to_thread<false>(std::forward<F>(f), std::forward<Args>(args)...);
 }
 
 /// The same, but a cancelled task goes on at once. `f` then finishes by itself, owns all that it uses, and what it returns
 /// or throws is dropped.
 template <class F, class... Args>
 [[nodiscard]] auto to_thread(abandon_on_cancel_t, F&& f, Args&&... args) {
-    detail::check_closure<F>();
-    static_assert(std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
-                  "to_thread(abandon_on_cancel, f, args...): f cannot be called with these arguments");
-    return detail::to_thread_operation<true, std::decay_t<F>, std::decay_t<Args>...>(std::in_place, std::forward<F>(f),
-                                                                                     std::forward<Args>(args)...);
+    return detail::make_to_thread<true>(std::forward<F>(f), std::forward<Args>(args)...);
 }
 
 }  // namespace sincpro
