@@ -229,6 +229,9 @@ auto make_to_thread(F&& f, Args&&... args) {
         std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
         "to_thread(f, args...): f cannot be called with these arguments, which are copied: std::ref for a T&");
     if constexpr (std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>) {
+        static_assert(
+            !is_task<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>>,
+            "to_thread(f, args...): f is a coroutine, which runs when it is awaited: write co_await f(args...)");
         return to_thread_operation<Abandon, std::decay_t<F>, std::decay_t<Args>...>(std::in_place, std::forward<F>(f),
                                                                                     std::forward<Args>(args)...);
     } else {
