@@ -44,6 +44,13 @@ static_assert(std::is_copy_constructible_v<completion<int>>);
 static_assert(std::is_copy_constructible_v<completion<std::unique_ptr<int>>>);
 static_assert(std::is_copy_assignable_v<completion<void>>);
 
+// Other libraries ask how a handler can be called, and choose an overload by the answer.
+static_assert(std::is_invocable_v<completion<int>, long> && !std::is_invocable_v<completion<int>, std::string>);
+static_assert(!std::is_invocable_v<completion<int>> && !std::is_invocable_v<completion<int>, int, int>);
+static_assert(std::is_invocable_v<completion<void>> && !std::is_invocable_v<completion<void>, int>);
+static_assert(std::is_invocable_v<completion<int&>, int&> && !std::is_invocable_v<completion<int&>, int>);
+static_assert(!std::is_convertible_v<completion<int>, std::function<void(std::string)>>);
+
 struct without_default {
     explicit without_default(int v) : value(v) {}
     int value;
