@@ -69,7 +69,7 @@ struct misused {
 
 /// The await of a child task, in the frame of its awaiter: owns the child's frame.
 struct promise_base::awaiting {
-    awaiting(std::coroutine_handle<> f, promise_base* c) noexcept : frame(f), child(c) {
+    awaiting(std::coroutine_handle<> f, promise_base* c) : frame(f), child(c) {
         if (frame == nullptr) throw_empty();
     }
     awaiting(const awaiting&) = delete;
