@@ -205,6 +205,10 @@ public:
     }
     typename function::value await_resume() {
         throw_if_cancelled();
+        struct cleared {  // here: the helper thread may let go of the function later than the task ends
+            ~cleared() { outcome.clear(); }
+            result<typename function::value>& outcome;
+        } const at_the_end{function_->outcome};
         if (late_ && function_->outcome) throw operation_cancelled();
         return std::move(function_->outcome).value();
     }
