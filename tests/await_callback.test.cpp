@@ -424,6 +424,11 @@ TEST_CASE("with on_cancel a cancelled task resumes when the completion is droppe
     CHECK(outcome(future) == "cancelled");
 }
 
+TEST_CASE("fail without an exception makes the co_await throw std::logic_error") {
+    const auto initiate = [](completion<int> done) { CHECK(done.fail(std::current_exception())); };
+    CHECK_THROWS_AS(run_async_task(await_callback<int>(initiate)), std::logic_error);
+}
+
 TEST_CASE("with on_cancel a cancelled task resumes when the completion reports a failure") {
     callback_library<int> library;
     const gate aborted;
