@@ -45,6 +45,13 @@ static_assert(std::is_copy_constructible_v<completion<int>>);
 static_assert(std::is_copy_constructible_v<completion<std::unique_ptr<int>>>);
 static_assert(std::is_copy_assignable_v<completion<void>>);
 
+// Other libraries ask how a handler can be called, and choose an overload by the answer.
+static_assert(std::is_invocable_v<completion<int>, long> && !std::is_invocable_v<completion<int>, std::string>);
+static_assert(!std::is_invocable_v<completion<int>> && !std::is_invocable_v<completion<int>, int, int>);
+static_assert(std::is_invocable_v<completion<void>> && !std::is_invocable_v<completion<void>, int>);
+static_assert(std::is_invocable_v<completion<int&>, int&> && !std::is_invocable_v<completion<int&>, int>);
+static_assert(!std::is_convertible_v<completion<int>, std::function<void(std::string)>>);
+
 struct without_default {
     explicit without_default(int v) : value(v) {}
     int value;
@@ -449,6 +456,11 @@ TEST_CASE("with on_cancel a cancelled task resumes when the completion is droppe
     CHECK(future.wait_for(0s) == std::future_status::timeout);
     library.forget();
     CHECK(outcome(future) == "cancelled");
+}
+
+TEST_CASE("fail without an exception makes the co_await throw std::logic_error") {
+    const auto initiate = [](completion<int> done) { CHECK(done.fail(std::current_exception())); };
+    CHECK_THROWS_AS(run_async_task(await_callback<int>(initiate)), std::logic_error);
 }
 
 TEST_CASE("with on_cancel a cancelled task resumes when the completion reports a failure") {

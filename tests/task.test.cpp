@@ -193,6 +193,18 @@ TEST_CASE("the frame of an awaited task is gone when its awaiter goes on") {
     CHECK(alive_after == 0);
 }
 
+TEST_CASE("awaiting a task that was moved from throws std::logic_error, in tasks and in other libraries' coroutines") {
+    task<int> empty = number(1);
+    const task<int> holder = std::move(empty);
+    const auto await_it = [&]() -> task<int> {
+        const int value = co_await std::move(empty);
+        co_return value;
+    };
+    CHECK_THROWS_AS(run_async_task(await_it), std::logic_error);
+    CHECK_THROWS_AS(run_async_task(std::move(empty)), std::logic_error);
+    CHECK_THROWS_AS(drive(awaiting(std::move(empty))), std::logic_error);
+}
+
 TEST_CASE("an exception reaches the awaiter as the same object and can be caught there") {
     struct knows_itself : std::runtime_error {
         knows_itself() : std::runtime_error("knows itself"), self(this) {}

@@ -30,6 +30,7 @@
 #include "support/events.hpp"
 #include "support/owned_coroutine.hpp"
 #include "support/sanitizers.hpp"
+#include "support/scale.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -99,6 +100,20 @@ TEST_CASE("to_thread gives what the function returns") {
     CHECK(run_async_task(to_thread(&functions::member, functions(), 2)) == 42);
     CHECK(run_async_task(to_thread([] { return 5; })) == 5);
     CHECK(run_async_task([]() -> task<int> { co_return 1 + co_await to_thread(twice, 2); }) == 5);
+}
+
+TEST_CASE("what a function returned or threw is gone when the task that awaits it has ended") {
+    const lifetimes log;
+    int outlived = 0;
+    const auto returns = [&] { return counted(log); };
+    const auto throws = [&]() -> counted { throw counted(log); };
+    for (int round = 0; round < support::a_hundred_thousand / 10; ++round) {
+        run_async_task(to_thread(returns));
+        outlived += log.alive();
+        CHECK_THROWS_AS(run_async_task(to_thread(throws)), counted);
+        outlived += log.alive();
+    }
+    CHECK(outlived == 0);
 }
 
 TEST_CASE("an exception of the function is thrown by the co_await") {

@@ -1,5 +1,4 @@
 // expect: await_callback<T>(initiate): initiate must be callable with a completion<T>
-// errors: 2
 #include <sincpro/async_worker.hpp>
 
 sincpro::task<> wrong() {

@@ -1,5 +1,4 @@
 // expect: to_thread(f, args...): f cannot be called with these arguments
-// errors: 5
 #include <sincpro/async_worker.hpp>
 
 int blocking() { return 1; }

@@ -24,11 +24,6 @@ auto call_as_task(F f) -> task<await_result_t<std::invoke_result_t<kept_factory_
     co_return co_await static_cast<kept_factory_t<F>&&>(f)();
 }
 
-template <class T>
-inline constexpr bool is_task_list = false;
-template <class T>
-inline constexpr bool is_task_list<std::vector<task<T>>> = true;
-
 /// What the bridge and every structured operation take, as a task: an awaitable (moved, or copied if it is an lvalue), or a
 /// callable without arguments that returns one, which is moved and called when the task begins, and lives as long.
 template <class A>
@@ -39,7 +34,7 @@ auto as_task(A&& a) {
     constexpr bool fits = list || to_await || awaitable_factory<type> || awaitable_factory<type&>;
     constexpr bool once = !list && (!is_task<type> || std::is_same_v<A, type>);
     constexpr bool passes = !once || !fits || std::is_constructible_v<type, A>;
-    static_assert(fits,
+    static_assert(fits || advise<std::conditional_t<fits, void, type>>(),
                   "neither an awaitable nor a callable without arguments that returns one. A blocking function? "
                   "await to_thread(f) in a task");
     static_assert(once, "a task can be awaited once: pass std::move(x)");

@@ -4,6 +4,7 @@
 #include "cancellation.hpp"
 #include "closure.hpp"
 #include "completion.hpp"
+#include "task.hpp"
 
 #include <concepts>
 #include <coroutine>
@@ -73,7 +74,11 @@ template <class T = void, class Initiate>
     detail::check_closure<Initiate>();
     static_assert(std::is_invocable_v<std::decay_t<Initiate>, completion<T>>,
                   "await_callback<T>(initiate): initiate must be callable with a completion<T>");
-    return detail::callback_operation<T, std::decay_t<Initiate>>(std::forward<Initiate>(initiate));
+    if constexpr (std::is_invocable_v<std::decay_t<Initiate>, completion<T>>) {
+        return detail::callback_operation<T, std::decay_t<Initiate>>(std::forward<Initiate>(initiate));
+    } else {
+        return detail::misused::instead();
+    }
 }
 
 }  // namespace sincpro

@@ -11,6 +11,7 @@
 #include <functional>
 #include <future>
 #include <mutex>
+#include <stdexcept>
 #include <utility>
 
 namespace sincpro {
@@ -133,8 +134,10 @@ public:
         state_->drop_state();
     }
 
-    /// Ends the await with an exception instead. True if the task will get it.
+    /// Ends the await with an exception instead. True if the task will get it. A null pointer becomes a std::logic_error.
     bool fail(std::exception_ptr error) const {
+        if (!error)
+            error = exception_of<std::logic_error>("sincpro: completion::fail() was called without an exception");
         return state_ != nullptr && state_->complete([&](result<T>& r) { r.fail(std::move(error)); });
     }
 

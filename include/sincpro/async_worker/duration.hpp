@@ -3,7 +3,6 @@
 #include <chrono>
 #include <stdexcept>
 #include <string>
-#include <type_traits>
 
 namespace sincpro::detail {
 
@@ -25,13 +24,20 @@ clock::duration saturate(std::chrono::duration<Rep, Period> d) {
 }
 
 template <class T>
+inline constexpr bool is_time_point = false;
+template <class Clock, class Duration>
+inline constexpr bool is_time_point<std::chrono::time_point<Clock, Duration>> = true;
+
+template <class T>
 clock::duration saturate(const T&) {
-    static_assert(std::is_void_v<T>, "a time needs a unit: write 5s or 500ms (using namespace std::chrono_literals)");
+    static_assert(is_time_point<T>, "a time needs a unit: write 5s or 500ms (using namespace std::chrono_literals)");
+    static_assert(!is_time_point<T>, "this is a point in time: pass a duration, or to sleep write sleep_until(t)");
     return {};
 }
 
+/// The same for a time of the steady clock.
 template <class Duration>
-clock::time_point saturate(std::chrono::time_point<clock, Duration> t) {
+clock::time_point saturate_time(std::chrono::time_point<clock, Duration> t) {
     return clock::time_point(saturate(t.time_since_epoch()));
 }
 

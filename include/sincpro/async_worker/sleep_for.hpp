@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <coroutine>
+#include <type_traits>
 
 namespace sincpro {
 
@@ -66,10 +67,18 @@ template <class Duration>
     return detail::sleep_operation(detail::saturate(d));
 }
 
-/// Suspends the task until `t`; if that has passed it lets everything else that is ready run once.
+/// Suspends the task until `t`, a time of std::chrono::steady_clock; if that has passed it lets everything else that is
+/// ready run once.
 template <class Duration>
 [[nodiscard]] auto sleep_until(std::chrono::time_point<std::chrono::steady_clock, Duration> t) {
-    return detail::sleep_operation(detail::saturate(t));
+    return detail::sleep_operation(detail::saturate_time(t));
+}
+/// Says of a time of another clock what is wrong with it.
+template <class T>
+    requires detail::is_time_point<T>
+[[nodiscard]] detail::sleep_operation sleep_until(const T&) {
+    static_assert(std::is_void_v<T>, "sleep_until takes a time of std::chrono::steady_clock, which is never set");
+    return detail::sleep_operation(detail::clock::duration());
 }
 
 /// Lets everything else that is ready run once. (asyncio.sleep(0))

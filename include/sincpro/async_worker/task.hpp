@@ -16,6 +16,7 @@
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace sincpro {
 
@@ -31,6 +32,28 @@ template <class T>
 inline constexpr bool is_task = false;
 template <class T>
 inline constexpr bool is_task<task<T>> = true;
+
+template <class T>
+inline constexpr bool is_task_list = false;
+template <class T>
+inline constexpr bool is_task_list<std::vector<task<T>>> = true;
+
+/// A std::future and its kin.
+template <class T>
+concept future = requires(T& f) {
+    f.wait();
+    f.get();
+};
+
+/// What to write instead of awaiting a T that cannot be awaited. False if there is no more to say of it.
+template <class T>
+consteval bool advise() {
+    static_assert(!is_task_list<T>, "many tasks are awaited as one: when_all(std::move(tasks))");
+    static_assert(!future<T>,
+                  "a future blocks: await the task itself, or to_thread([](auto f) { return f.get(); }, "
+                  "std::move(future))");
+    return is_task_list<T> || future<T>;
+}
 
 /// What `co_await` gives after a static_assert has said what is wrong, so that nothing else is said.
 struct misused {
@@ -185,7 +208,7 @@ struct task_promise_base : promise_base {
             static_assert(!awaitable_factory<A>, "this is a callable: await what it returns, write co_await f()");
             return misused();
         } else if constexpr (!awaitable<A>) {
-            static_assert(awaitable<A>, "this cannot be awaited. A blocking function? await to_thread(f) in a task");
+            static_assert(advise<type>(), "this cannot be awaited. A blocking function? await to_thread(f) in a task");
             return misused();
         } else if constexpr (!std::is_base_of_v<operation, std::remove_cvref_t<awaiter_t<A>>>) {
             return foreign_await<A>(std::forward<A>(a));
@@ -211,6 +234,11 @@ struct task_promise : task_promise_base<T> {
     template <class U = T>
         requires std::constructible_from<stored_t<T>, U>
     void return_value(U&& value) { this->outcome.emplace(std::forward<U>(value)); }
+    template <class U>
+        requires(!std::constructible_from<stored_t<T>, task<U>>)
+    void return_value(task<U>) {
+        static_assert(!is_task<task<U>>, "the value is in the task: write co_return co_await f()");
+    }
 };
 
 template <class T>

@@ -129,7 +129,7 @@ public:
         if (ready()) return std::future_status::ready;
         check();
         if constexpr (std::is_same_v<Clock, detail::clock>) {
-            const detail::clock::time_point until = detail::saturate(t);
+            const detail::clock::time_point until = detail::saturate_time(t);
             if (until != detail::clock::time_point::max()) return settled(base::wait_until(until));
             wait();
             return std::future_status::ready;

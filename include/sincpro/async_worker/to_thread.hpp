@@ -3,6 +3,7 @@
 #include "closure.hpp"
 #include "event_loop.hpp"
 #include "result.hpp"
+#include "task.hpp"
 #include "thread_setup.hpp"
 
 #include <atomic>
@@ -204,6 +205,10 @@ public:
     }
     typename function::value await_resume() {
         throw_if_cancelled();
+        struct cleared {  // here: the helper thread may let go of the function later than the task ends
+            ~cleared() { outcome.clear(); }
+            result<typename function::value>& outcome;
+        } const at_the_end{function_->outcome};
         if (late_ && function_->outcome) throw operation_cancelled();
         return std::move(function_->outcome).value();
     }
@@ -220,6 +225,23 @@ private:
     std::shared_ptr<function> function_;
     bool late_ = false;  // cancelled before the function had returned
 };
+
+template <bool Abandon, class F, class... Args>
+auto make_to_thread(F&& f, Args&&... args) {
+    check_closure<F>();
+    static_assert(
+        std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
+        "to_thread(f, args...): f cannot be called with these arguments, which are copied: std::ref for a T&");
+    if constexpr (std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>) {
+        static_assert(
+            !is_task<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>>,
+            "to_thread(f, args...): f is a coroutine, which runs when it is awaited: write co_await f(args...)");
+        return to_thread_operation<Abandon, std::decay_t<F>, std::decay_t<Args>...>(std::in_place, std::forward<F>(f),
+                                                                                    std::forward<Args>(args)...);
+    } else {
+        return misused::instead();
+    }
+}
 
 }  // namespace detail
 
@@ -239,22 +261,14 @@ inline constexpr abandon_on_cancel_t abandon_on_cancel{};
 /// system has no more threads.
 template <class F, class... Args>
 [[nodiscard]] auto to_thread(F&& f, Args&&... args) {
-    detail::check_closure<F>();
-    static_assert(std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
-                  "to_thread(f, args...): f cannot be called with these arguments");
-    return detail::to_thread_operation<false, std::decay_t<F>, std::decay_t<Args>...>(std::in_place, std::forward<F>(f),
-                                                                                      std::forward<Args>(args)...);
+    return detail::make_to_thread<false>(std::forward<F>(f), std::forward<Args>(args)...);
 }
 
 /// The same, but a cancelled task goes on at once. `f` then finishes by itself, owns all that it uses, and what it returns
 /// or throws is dropped.
 template <class F, class... Args>
 [[nodiscard]] auto to_thread(abandon_on_cancel_t, F&& f, Args&&... args) {
-    detail::check_closure<F>();
-    static_assert(std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
-                  "to_thread(abandon_on_cancel, f, args...): f cannot be called with these arguments");
-    return detail::to_thread_operation<true, std::decay_t<F>, std::decay_t<Args>...>(std::in_place, std::forward<F>(f),
-                                                                                     std::forward<Args>(args)...);
+    return detail::make_to_thread<true>(std::forward<F>(f), std::forward<Args>(args)...);
 }
 
 }  // namespace sincpro

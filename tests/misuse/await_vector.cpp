@@ -1,0 +1,4 @@
+// expect: many tasks are awaited as one: when_all(std::move(tasks))
+#include <sincpro/async_worker.hpp>
+
+sincpro::task<> wrong(std::vector<sincpro::task<int>> tasks) { co_await tasks; }

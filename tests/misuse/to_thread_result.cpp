@@ -1,0 +1,9 @@
+// expect: to_thread(f, args...): f cannot be called with these arguments
+#include <sincpro/async_worker.hpp>
+
+int blocking() { return 1; }
+
+sincpro::task<int> wrong() {
+    const int n = co_await sincpro::to_thread(blocking());
+    co_return n;
+}

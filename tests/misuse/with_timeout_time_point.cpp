@@ -1,0 +1,11 @@
+// expect: this is a point in time: pass a duration, or to sleep write sleep_until(t)
+#include <sincpro/async_worker.hpp>
+
+using namespace std::chrono_literals;
+
+sincpro::task<int> simple() { co_return 1; }
+
+sincpro::task<int> limited() {
+    const int n = co_await sincpro::with_timeout(simple(), std::chrono::steady_clock::now() + 5s);
+    co_return n;
+}
