@@ -527,6 +527,16 @@ TEST_CASE("what a closed number meant does not keep the poller busy while a copy
         support::write_byte(other.there.get());
         CHECK(is_told(p, reader));
     }
+    SECTION("nobody waits for the number, and another was closed while somebody waits for it, who is told so") {
+        socket_pair other;
+        waiter lost(other.here.get(), direction::readable);
+        REQUIRE(p.add(lost));
+        other.here.close();
+        old.here.close();
+        support::write_byte(old.there.get());
+        CHECK(is_told(p, lost));
+        CHECK(lost.error == EBADF);
+    }
     SECTION("the number is open again and nobody waits for it") {
         support::reopen(number, fresh.here.get());
         support::write_byte(old.there.get());
