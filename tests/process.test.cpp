@@ -173,7 +173,10 @@ TEST_CASE("a busy process may fork at any time") {
 
 TEST_CASE("in the child of a fork every future of a task that had not ended throws worker_stopped") {
     forks("fork_while_tasks_end");
+    forks("fork_while_a_worker_is_destroyed");
 }
+
+TEST_CASE("a fork waits for no code of the user's") { forks("fork_while_results_ask_the_worker"); }
 #endif
 
 TEST_CASE("a task may fork") {

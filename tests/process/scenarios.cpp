@@ -794,6 +794,61 @@ int fork_while_tasks_end() {
     return 0;
 }
 
+/// The copy of a result is the user's code, which may ask a worker for something while another thread forks.
+struct asks_when_copied {
+    explicit asks_when_copied(worker& w) : of(&w) {}
+    asks_when_copied(const asks_when_copied& other) : of(other.of) {
+        check(of->is_running(), "a worker with tasks runs");
+    }
+    worker* of;
+};
+
+int fork_while_results_ask_the_worker() {
+    worker own;
+    std::atomic<bool> done = false;
+    std::thread submits([&] {
+        const auto gives_one = [&]() -> task<asks_when_copied> { co_return asks_when_copied(own); };
+        while (!done) {
+            check(own.submit(gives_one).get().of == &own, "a result");
+        }
+    });
+    for (int round = 0; round < 500; ++round) {
+        check(wait_for_child(fork_child([] { return 0; })) == 0, "child");
+    }
+    done = true;
+    submits.join();
+    return 0;
+}
+
+int fork_while_a_worker_is_destroyed() {
+    const gate begun;
+    auto own = std::make_unique<worker>();
+    auto future = own->submit([&]() -> task<int> {
+        try {
+            co_await sleep_for(24h);
+        } catch (const sincpro::operation_cancelled&) {
+            begun.open();
+        }
+        co_return co_await sincpro::shield(sleeps_and_gives(300ms, 7));
+    });
+    own->run(sincpro::yield());
+    std::thread destroys([&] { own.reset(); });
+    begun.wait();
+    const int in_child = wait_for_child(fork_child([&] {
+        check(future.wait_for(support::patience / 2) == std::future_status::ready, "the future in the child");
+        try {
+            future.get();
+        } catch (const sincpro::worker_stopped&) {
+            return 0;
+        }
+        return 1;
+    }));
+    destroys.join();
+    check(in_child == 0, "child");
+    check(future.get() == 7, "parent");
+    return 0;
+}
+
 std::function<void()> before_fork;
 
 /// A permit must not be lost to a task of the parent that waits for it.
@@ -912,6 +967,8 @@ const std::map<std::string_view, int (*)()> scenarios = {
     SCENARIO(fork_many_times_while_busy),
     SCENARIO(fork_while_workers_start_and_stop),
     SCENARIO(fork_while_tasks_end),
+    SCENARIO(fork_while_results_ask_the_worker),
+    SCENARIO(fork_while_a_worker_is_destroyed),
     SCENARIO(fork_with_a_waiter_for_a_permit),
     SCENARIO(fork_during_the_first_call),
     SCENARIO(fork_in_a_task),

@@ -44,8 +44,9 @@ private:
 enum class claim : unsigned char { open, result, deadline, shutdown };
 
 /// How far a call is: `published` when the outcome is where its caller finds it, and the worker has destroyed all of the
-/// task; `awaited` while a caller sleeps, `abandoned` if it has gone.
-enum class phase : unsigned char { pending, awaited, abandoned, published };
+/// task; `awaited` while a caller sleeps, `abandoned` if it has gone; `orphaned` in the child of a fork, where nobody goes on
+/// with the task, and what its worker was about to do with the promise may be half done.
+enum class phase : unsigned char { pending, awaited, abandoned, published, orphaned };
 
 /// What a caller and the worker share of one call, and all that is left of it while a future is kept.
 class call_state : public work, public recycled {
@@ -79,6 +80,7 @@ public:
     }
 
     bool published() const noexcept { return at.load(std::memory_order_acquire) == phase::published; }
+    bool orphaned() const noexcept { return at.load(std::memory_order_relaxed) == phase::orphaned; }
 
     counted_ptr<executor> loop;
     job* root = nullptr;  // while it is in the registry, by whose lock it is guarded; the loop's thread reads without

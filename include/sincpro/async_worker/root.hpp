@@ -39,7 +39,7 @@ private:
             const unseen_by_thread_sanitizer last_reference_to_the_exception;
             publish(outcome);
         }
-        on.forget(*this);  // after that: the child of a fork ends what it finds there
+        on.forget(*this);  // after that: in the child of a fork its call ends too
         const unseen_by_thread_sanitizer freeing;
         if (may_return) delete this;
     }

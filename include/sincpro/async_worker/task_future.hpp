@@ -28,39 +28,30 @@ public:
 
 private:
     void publish(result<T>& outcome) noexcept override {
-        auto& on = static_cast<worker_loop&>(*this->loop);
-        std::exception_ptr error;
-        if (outcome) {
-            const auto not_torn_by_a_fork = on.publishing();
-            try {
-                if constexpr (std::is_void_v<T>) {
-                    promise_.set_value();
-                } else {
-                    promise_.set_value(std::move(outcome).value());
-                }
-            } catch (...) {
-                error = std::current_exception();
-            }
-        } else {
-            error = std::move(outcome).error();
-        }
-        if (error != nullptr) {
-            if (this->call->fate_shared.exchange(true, std::memory_order_acq_rel)) {  // pairs with ~task_future
-                on.report_unobserved(error);
+        try {
+            if (!outcome) {
+                set_exception(std::move(outcome).error());
+            } else if constexpr (std::is_void_v<T>) {
+                promise_.set_value();
             } else {
-                const auto not_torn_by_a_fork = on.publishing();
-                promise_.set_exception(std::move(error));
+                promise_.set_value(std::move(outcome).value());
             }
+        } catch (...) {
+            set_exception(std::current_exception());
         }
         outcome.clear();
         settle();
     }
-    void fail(std::exception_ptr error) noexcept override {  // with what nobody need see
-        try {
-            promise_.set_exception(std::move(error));
-        } catch (const std::future_error&) {  // in the child of a fork: it had an outcome already
-        }
+    void fail(std::exception_ptr error) noexcept override {
+        set_exception(std::move(error));
         settle();
+    }
+    void set_exception(std::exception_ptr error) noexcept {
+        if (this->call->fate_shared.exchange(true, std::memory_order_acq_rel)) {  // pairs with ~task_future
+            static_cast<worker_loop&>(*this->loop).report_unobserved(error);
+        } else {
+            promise_.set_exception(std::move(error));
+        }
     }
     void settle() noexcept { this->call->at.store(phase::published, std::memory_order_release); }
 
@@ -107,6 +98,10 @@ public:
     /// As std::future::get(): once, the result or the exception.
     R get() {
         wait();
+        if (call_ && call_->orphaned()) {
+            base::operator=(base());
+            throw worker_stopped();
+        }
         return base::get();
     }
     /// As std::future::wait(). When it returns the frame of the task is gone.
@@ -142,7 +137,7 @@ private:
     friend worker;
     task_future(base f, detail::counted_ptr<detail::call_state> c) noexcept : base(std::move(f)), call_(std::move(c)) {}
 
-    bool ready() const { return call_ && call_->published(); }
+    bool ready() const { return call_ && (call_->published() || call_->orphaned()); }
     /// A std::future is ready a moment before the worker has destroyed what it moved the result from: waits for that.
     void settle() const noexcept {
         while (call_ && !ready()) std::this_thread::yield();
@@ -161,7 +156,8 @@ private:
     void drop() noexcept {
         const detail::counted_ptr<detail::call_state> call = std::move(call_);
         // Pairs with future_root::set_exception: the second of the two sees to an exception that nobody gets.
-        if (!call || !base::valid() || !call->fate_shared.exchange(true, std::memory_order_acq_rel)) return;
+        if (!call || !base::valid() || call->orphaned()) return;
+        if (!call->fate_shared.exchange(true, std::memory_order_acq_rel)) return;
         try {
             static_cast<void>(base::get());
         } catch (...) {

@@ -188,13 +188,12 @@ private:
 inline worker::worker(worker_options options) : options_(std::move(options)) {}
 
 inline worker::~worker() {
-    leave_fork_list();
-    if (!loop_) return;
-    if (is_part_of(*loop_)) {
+    if (loop_ && is_part_of(*loop_)) {
         loop_->stop_later(shutdown_deadline(*loop_));
-    } else {
+    } else if (loop_) {
         loop_->stop(shutdown_deadline(*loop_));
     }
+    leave_fork_list();  // after that: a fork meanwhile ends the calls
 }
 
 inline void worker::shutdown() {

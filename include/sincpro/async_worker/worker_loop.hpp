@@ -36,10 +36,13 @@ public:
         if (call->try_claim_outcome(claim::shutdown)) fail(exception_of<worker_stopped>());
     }
 
-    /// In the child of a fork, where what was about to publish the outcome goes no further.
-    void give_up_after_fork() noexcept {
-        call->try_claim_outcome(claim::shutdown);
-        if (!call->published()) fail(exception_of<worker_stopped>());
+    /// In the child of a fork.
+    void orphan() noexcept {
+        if (call->published()) return;
+        call->at.store(phase::orphaned, std::memory_order_relaxed);
+#if !defined(_LIBCPP_VERSION)  // in whose promise another thread may hold a lock
+        give_up();             // for who has made a mere std::future of it
+#endif
     }
 
     bool stop_requested() const noexcept final;
@@ -142,19 +145,11 @@ public:
     void forget_after_fork() noexcept {
         abandon_poller();
         for_each_root([](root_base& r) {
-            if (!r.call->blocks_caller) r.give_up_after_fork();
+            if (!r.call->blocks_caller) r.orphan();
         });
     }
-    void lock_for_fork() {
-        publishing_.lock();
-        registry_.lock();
-    }
-    void unlock_after_fork() {
-        registry_.unlock();
-        publishing_.unlock();
-    }
-    /// While a promise is being set.
-    std::unique_lock<std::mutex> publishing() { return std::unique_lock(publishing_); }
+    void lock_for_fork() { registry_.lock(); }
+    void unlock_after_fork() { registry_.unlock(); }
 
     void report_unobserved(const std::exception_ptr& error) noexcept {
         try {
@@ -285,8 +280,6 @@ private:
     stop_request stop_request_{*this};
     bool stopping_ = false;  // loop thread
 
-    std::mutex publishing_;
-
     // Tasks that came through the door and have not ended, begun or not. Changed by the loop's thread under the lock, so
     // that thread reads without.
     std::mutex registry_;
@@ -316,13 +309,18 @@ inline bool root_base::stop_requested() const noexcept {
 
 inline std::string worker_loop::describe(const job* running_root, const await_location& at) {
     const std::lock_guard lock(registry_);
+    const auto has_ended = [&](const root_base& r) { return &r != running_root && r.done; };  // and is about to leave
     std::size_t count = 0;
     root_base* oldest = nullptr;
-    for (root_base* r = newest_; r != nullptr; r = r->older, ++count) oldest = r;
+    for (root_base* r = newest_; r != nullptr; r = r->older) {
+        oldest = r;
+        if (!has_ended(*r)) ++count;
+    }
     std::string text =
         "worker \"" + options.name + "\": " + std::to_string(count) + (count == 1 ? " task\n" : " tasks\n");
     std::size_t number = 0;
     for (root_base* r = oldest; r != nullptr; r = r->newer) {
+        if (has_ended(*r)) continue;
         text += "  task " + std::to_string(++number) + ": ";
         if (r == running_root) {
             text += "running on the worker thread, ";
