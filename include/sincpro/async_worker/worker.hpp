@@ -94,7 +94,7 @@ public:
 
 private:
     friend class detail::default_worker_owner;
-    friend detail::survives_fork<worker>;
+    friend class detail::survives_fork<worker>;
 
     static constexpr const char* would_deadlock =
         "sincpro: run_async_task() would block a worker's thread; co_await the task instead, or submit_async_task()";
