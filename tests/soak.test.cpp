@@ -313,7 +313,6 @@ private:
 
 TEST_CASE("a mixed load of 64 threads leaves no error, no late call, no memory and no descriptor behind") {
     const clock::time_point begin = clock::now(), end = begin + soaking_time();
-    run_async_task(after(0us, 1));  // the default worker keeps its descriptors
     const std::size_t descriptors_before = open_descriptors();
 
     report notes;
@@ -335,7 +334,7 @@ TEST_CASE("a mixed load of 64 threads leaves no error, no late call, no memory a
         }
         for (std::thread& thread : threads) thread.join();
     }
-    run_async_task(sincpro::sleep_for(300ms));  // what was left to itself has ended
+    sincpro::default_worker().shutdown();  // what was left to itself has ended
     machine.stop();
 
     std::size_t calls = 0, fewest = notes.done[0];

@@ -140,13 +140,7 @@ class blocking_call_of final : public blocking_call {
 public:
     using blocking_call::blocking_call;
 
-    T take() {
-        struct clear_at_the_end {  // here, not when the worker lets go of this
-            ~clear_at_the_end() { of.clear(); }
-            result<T>& of;
-        } const clearing{outcome};
-        return std::move(outcome).value();
-    }
+    T take() { return take_out(outcome); }  // here, not when the worker lets go of this
     std::exception_ptr drop_outcome() noexcept override {
         std::exception_ptr error = std::move(outcome).error();
         outcome.clear();

@@ -90,11 +90,7 @@ public:
             const std::lock_guard lock(mutex_);
             if (phase_ != phase::completed) throw operation_cancelled();
         }
-        struct cleared {  // on this thread: a completion that is kept must not keep what it brought
-            ~cleared() { outcome.clear(); }
-            result<T>& outcome;
-        } const at_the_end{outcome_};
-        return std::move(outcome_).value();
+        return take_out(outcome_);  // on this thread: a completion that is kept must not keep what it brought
     }
 
     void hold(std::atomic<unsigned>& count) noexcept { count.fetch_add(1, std::memory_order_relaxed); }

@@ -108,4 +108,18 @@ private:
     state state_ = state::empty;
 };
 
+namespace detail {
+
+/// Moves the value out, or throws; nothing of it is left, though others may keep `outcome`.
+template <class T>
+T take_out(result<T>& outcome) {
+    struct cleared {
+        ~cleared() { of.clear(); }
+        result<T>& of;
+    } const at_the_end{outcome};
+    return std::move(outcome).value();
+}
+
+}  // namespace detail
+
 }  // namespace sincpro

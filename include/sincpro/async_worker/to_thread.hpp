@@ -1,20 +1,17 @@
 #pragma once
 
 #include "closure.hpp"
+#include "errors.hpp"
 #include "event_loop.hpp"
+#include "helper_threads.hpp"
 #include "result.hpp"
 #include "task.hpp"
-#include "thread_setup.hpp"
 
 #include <atomic>
-#include <chrono>
-#include <condition_variable>
 #include <coroutine>
-#include <cstddef>
 #include <exception>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <thread>
 #include <tuple>
@@ -24,103 +21,6 @@
 namespace sincpro {
 
 namespace detail {
-
-/// A function that a helper thread runs.
-class thread_function {
-public:
-    virtual ~thread_function() = default;
-    virtual void call() noexcept = 0;
-    std::shared_ptr<thread_function> next;
-};
-
-/// Threads for functions that block: one for each that runs, an idle one if there is any. They end after a second of
-/// idleness, or when the loop ends.
-class helper_threads final : public loop_service {
-public:
-    explicit helper_threads(const executor& of) : state_(std::make_shared<state>(of)) {}
-
-    /// Throws std::system_error if a thread is needed and the system has none.
-    void run(std::shared_ptr<thread_function> f) {
-        const std::lock_guard lock(state_->mutex);
-        if (state_->idle > state_->queued) {
-            std::shared_ptr<thread_function>& end = state_->last != nullptr ? state_->last->next : state_->first;
-            state_->last = f.get();
-            end = std::move(f);
-            ++state_->queued;
-            state_->arrived.notify_one();
-            return;
-        }
-        auto self = std::make_unique<helper>();
-        helper& h = *self;
-        // Under the lock, so the thread finds its own std::thread there when it ends.
-        h.thread = start_thread([s = state_, self = std::move(self), f = std::move(f)]() mutable {
-            main(*s, std::move(self), std::move(f));
-        });
-        ++state_->threads;
-    }
-
-    void stop(clock::time_point until) noexcept override {
-        std::unique_lock lock(state_->mutex);
-        state_->stopping = true;
-        state_->arrived.notify_all();
-        const auto none_left = [this] { return state_->threads == 0; };
-        if (until == clock::time_point::max()) {
-            state_->ended_one.wait(lock, none_left);
-        } else {
-            state_->ended_one.wait_until(lock, until, none_left);
-        }
-        state_->left = true;
-        std::thread last = std::move(state_->ended);
-        lock.unlock();
-        if (last.joinable()) last.join();
-    }
-
-private:
-    struct helper {
-        std::thread thread;
-    };
-    struct state {
-        explicit state(const executor& e) : of(e) {}
-        const executor& of;  // only its address counts
-        std::mutex mutex;
-        std::condition_variable arrived, ended_one;
-        std::shared_ptr<thread_function> first;
-        thread_function* last = nullptr;
-        std::size_t queued = 0, idle = 0, threads = 0;
-        bool stopping = false, left = false;
-        std::thread ended;  // the thread that ended last: the next one joins it
-    };
-
-    static void main(state& s, std::unique_ptr<helper> self, std::shared_ptr<thread_function> f) noexcept {
-        name_this_thread("async-helper");
-        current().helps = &s.of;
-        while (f != nullptr) {
-            std::exchange(f, nullptr)->call();
-            f = next(s);
-        }
-        std::unique_lock lock(s.mutex);
-        std::thread before = s.left ? std::move(self->thread) : std::exchange(s.ended, std::move(self->thread));
-        if (s.left) before.detach();
-        --s.threads;
-        s.ended_one.notify_all();
-        lock.unlock();
-        if (before.joinable()) before.join();
-    }
-    static std::shared_ptr<thread_function> next(state& s) noexcept {
-        std::unique_lock lock(s.mutex);
-        ++s.idle;
-        s.arrived.wait_for(lock, std::chrono::seconds(1), [&] { return s.queued != 0 || s.stopping; });
-        --s.idle;
-        if (s.queued == 0) return nullptr;
-        --s.queued;
-        std::shared_ptr<thread_function> f = std::move(s.first);
-        s.first = std::move(f->next);
-        if (s.first == nullptr) s.last = nullptr;
-        return f;
-    }
-
-    std::shared_ptr<state> state_;
-};
 
 /// What a task that awaits a function and the thread that runs it share.
 template <class F, class... Args>
@@ -205,12 +105,9 @@ public:
     }
     typename function::value await_resume() {
         throw_if_cancelled();
-        struct cleared {  // here: the helper thread may let go of the function later than the task ends
-            ~cleared() { outcome.clear(); }
-            result<typename function::value>& outcome;
-        } const at_the_end{function_->outcome};
-        if (late_ && function_->outcome) throw operation_cancelled();
-        return std::move(function_->outcome).value();
+        auto& outcome = function_->outcome;
+        if (late_ && outcome) outcome.fail(exception_of<operation_cancelled>());
+        return take_out(outcome);  // here: the helper thread may let go of the function later than the task ends
     }
 
     void cancel(cancel_list&) noexcept override {

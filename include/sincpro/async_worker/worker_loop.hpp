@@ -272,6 +272,7 @@ private:
         if (newest_ != nullptr) newest_->newer = &r;
         newest_ = &r;
     }
+
     std::atomic<unsigned> references_{1};
     std::atomic<bool> stop_requested_{false};
     std::atomic<bool> left_{false};  // by stop(), which nobody will do for what comes later
