@@ -1,10 +1,10 @@
 #pragma once
 
 #include "call_state.hpp"
+#include "errors.hpp"
 #include "event_loop.hpp"
-#include "frame_pool.hpp"
+#include "task_registry.hpp"
 #include "thread_setup.hpp"
-#include "trace.hpp"
 #include "worker_options.hpp"
 
 #include <atomic>
@@ -21,42 +21,6 @@
 #include <utility>
 
 namespace sincpro::detail {
-
-/// A task that was handed to a worker: the outermost job. Owned by its loop, from submission until it has ended.
-class root_base : public job, public work, public recycled {
-public:
-    explicit root_base(counted_ptr<call_state> c) noexcept
-        : job(nullptr), work(&root_base::start), call(std::move(c)) {}
-    virtual ~root_base() = default;
-
-    static bool is_root(const work& w) noexcept { return w.run == &root_base::start; }
-
-    /// Any thread, while the registry is locked or nobody else knows of this: ends the call, though the task goes on.
-    void give_up() noexcept {
-        if (call->try_claim_outcome(claim::shutdown)) fail(exception_of<worker_stopped>());
-    }
-
-    /// In the child of a fork.
-    void orphan() noexcept {
-        if (call->published()) return;
-        call->at.store(phase::orphaned, std::memory_order_relaxed);
-#if !defined(_LIBCPP_VERSION)  // in whose promise another thread may hold a lock
-        give_up();             // for who has made a mere std::future of it
-#endif
-    }
-
-    bool stop_requested() const noexcept final;
-
-    const counted_ptr<call_state> call;
-    bool started = false;
-    root_base *older = nullptr, *newer = nullptr;  // in the registry
-
-private:
-    static void start(work& w) noexcept;
-    virtual std::coroutine_handle<> begin() noexcept = 0;
-    virtual void end_cancelled() noexcept = 0;
-    virtual void fail(std::exception_ptr) noexcept = 0;  // ends the call
-};
 
 /// The event loop of a worker, its thread, and the registry of the tasks that it has to end. Counted by the worker, the
 /// thread and the calls, so that nothing which a stuck thread still touches is freed.
@@ -86,8 +50,8 @@ public:
         hold();
         r.call->loop = counted_ptr<executor>(this);
         if (current().loop == this) {
-            const std::lock_guard lock(registry_);
-            enter_registry(r);
+            const auto lock = tasks_.locked();
+            tasks_.enter(r);
         }
         if (!post(r)) return false;
         // Pairs with the store in stop(): either that sees this task at the door, or this sees that nobody will come.
@@ -148,8 +112,8 @@ public:
             if (!r.call->blocks_caller) r.orphan();
         });
     }
-    void lock_for_fork() { registry_.lock(); }
-    void unlock_after_fork() { registry_.unlock(); }
+    void lock_for_fork() { tasks_.mutex().lock(); }
+    void unlock_after_fork() { tasks_.mutex().unlock(); }
 
     void report_unobserved(const std::exception_ptr& error) noexcept {
         try {
@@ -168,7 +132,7 @@ public:
     std::string describe_busy(const call_state& own) {
         std::string text;
         while_held([&](const job* running, const await_location& at) {
-            const std::lock_guard lock(registry_);
+            const auto lock = tasks_.locked();
             const bool itself = own.root == running;
             text = itself ? "it runs without suspending" : "the worker thread is busy with another task";
             if (at.line != 0) text += (itself ? ", last resumed at " : ", which last resumed at ") + to_text({&at, 1});
@@ -176,13 +140,8 @@ public:
         return text;
     }
 
-    /// Nobody can reach a task any more, whose call has ended. Loop thread.
-    void forget(root_base& r) noexcept {
-        const std::lock_guard lock(registry_);
-        r.call->root = nullptr;
-        (r.newer != nullptr ? r.newer->older : newest_) = r.older;
-        if (r.older != nullptr) r.older->newer = r.newer;
-    }
+    /// Loop thread, at the end of a task.
+    void forget(root_base& r) noexcept { tasks_.leave(r); }
 
     /// All tasks and where they are. Any thread.
     std::string dump();
@@ -197,7 +156,7 @@ private:
 
     void main() noexcept {
         name_this_thread(options.name);
-        run([this] { return stopping_ && newest_ == nullptr && strays->waits_in == nullptr && close_door(); });
+        run([this] { return stopping_ && tasks_.newest() == nullptr && strays->waits_in == nullptr && close_door(); });
         if (service != nullptr) service->stop(stop_until_);
         service.reset();
         release_poller();
@@ -217,16 +176,18 @@ private:
             worker_loop& l = static_cast<stop_request&>(w).of;
             l.stopping_ = true;
             cancel_list all;
-            for (root_base* r = l.newest_; r != nullptr; r = r->older) all.add(*r);
+            for (root_base* r = l.tasks_.newest(); r != nullptr; r = r->older) all.add(*r);
             all.add(*l.strays);
             all.run();
         }
         worker_loop& of;
     };
 
-    std::string describe(const job* running_root, const await_location& at);
+    std::string describe(const job* running_root, const await_location& at) {
+        return tasks_.describe(options.name, running_root, at);
+    }
     std::size_t count_at_door() noexcept {
-        const std::lock_guard lock(registry_);
+        const auto lock = tasks_.locked();
         std::size_t count = 0;
         behind_door([&](root_base&) { ++count; });
         return count;
@@ -234,9 +195,9 @@ private:
 
     template <class Visit>
     void for_each_root(Visit visit) noexcept {
-        const std::lock_guard lock(registry_);
+        const auto lock = tasks_.locked();
         behind_door(visit);
-        for (root_base* r = newest_; r != nullptr; r = r->older) visit(*r);
+        for (root_base* r = tasks_.newest(); r != nullptr; r = r->older) visit(*r);
     }
     /// Calls `visit` with each task at the door; its own thread goes on to destroy it. While the registry is locked: the
     /// loop must not end before what was taken is back.
@@ -253,24 +214,18 @@ private:
         }
     }
     bool close_door() noexcept {
-        const std::lock_guard lock(registry_);
+        const auto lock = tasks_.locked();
         return door().close();
     }
 
     void take_in(inbox& from) noexcept override {
-        const std::lock_guard lock(registry_);
+        const auto lock = tasks_.locked();
         work* first = from.take();
         while (first != nullptr) {
             work& w = *std::exchange(first, first->next);
-            if (root_base::is_root(w)) enter_registry(static_cast<root_base&>(w));
+            if (root_base::is_root(w)) tasks_.enter(static_cast<root_base&>(w));
             queue(w);
         }
-    }
-    void enter_registry(root_base& r) noexcept {
-        r.call->root = &r;
-        r.older = newest_;
-        if (newest_ != nullptr) newest_->newer = &r;
-        newest_ = &r;
     }
 
     std::atomic<unsigned> references_{1};
@@ -281,10 +236,7 @@ private:
     stop_request stop_request_{*this};
     bool stopping_ = false;  // loop thread
 
-    // Tasks that came through the door and have not ended, begun or not. Changed by the loop's thread under the lock, so
-    // that thread reads without.
-    std::mutex registry_;
-    root_base* newest_ = nullptr;
+    task_registry tasks_;
 
     std::mutex thread_mutex_;
     std::condition_variable thread_ended_;
@@ -306,34 +258,6 @@ inline void root_base::start(work& w) noexcept {
 inline bool root_base::stop_requested() const noexcept {
     return call->cancel_requested.load(std::memory_order_acquire) ||
            static_cast<worker_loop&>(*loop).stop_requested_.load(std::memory_order_acquire);
-}
-
-inline std::string worker_loop::describe(const job* running_root, const await_location& at) {
-    const std::lock_guard lock(registry_);
-    const auto has_ended = [&](const root_base& r) { return &r != running_root && r.done; };  // and is about to leave
-    std::size_t count = 0;
-    root_base* oldest = nullptr;
-    for (root_base* r = newest_; r != nullptr; r = r->older) {
-        oldest = r;
-        if (!has_ended(*r)) ++count;
-    }
-    std::string text =
-        "worker \"" + options.name + "\": " + std::to_string(count) + (count == 1 ? " task\n" : " tasks\n");
-    std::size_t number = 0;
-    for (root_base* r = oldest; r != nullptr; r = r->newer) {
-        if (has_ended(*r)) continue;
-        text += "  task " + std::to_string(++number) + ": ";
-        if (r == running_root) {
-            text += "running on the worker thread, ";
-            text += at.line != 0 ? "last resumed at " + to_text({&at, 1}) : "not suspended since it was started";
-            text += '\n';
-        } else if (!r->started) {
-            text += "not started\n";
-        } else {
-            append_tree(*r, text);
-        }
-    }
-    return text;
 }
 
 inline std::string worker_loop::dump() {
