@@ -1,8 +1,10 @@
 #include <sincpro/async_worker/poller.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <climits>
 #include <cstddef>
+#include <iterator>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -492,6 +494,40 @@ TEST_CASE("a number that was closed and opened again is a new descriptor") {
         }
     }
     CHECK((w.count == 2 || !p.in_use() || w.count == 1));
+}
+
+TEST_CASE("waits that trust the kernel's memory may end and begin again in any order") {
+    socket_pair pairs[3];
+    poller p;
+    std::vector<waiter> waiters;
+    for (const socket_pair& pair : pairs) {
+        support::write_byte(pair.there.get());
+        waiters.emplace_back(pair.here.get(), direction::readable);
+    }
+    for (waiter& w : waiters) {
+        REQUIRE(p.add(w));
+        REQUIRE(is_told(p, w));
+        support::drain(pairs[static_cast<std::size_t>(&w - waiters.data())].here.get());
+    }
+    int order[] = {0, 1, 2};
+    do {
+        for (waiter& w : waiters) {
+            REQUIRE(p.add(w));
+        }
+        for (const int i : order) {
+            p.remove(waiters[static_cast<std::size_t>(i)]);
+            REQUIRE(p.add(waiters[static_cast<std::size_t>(i)]));
+        }
+        for (const int i : order) {
+            p.remove(waiters[static_cast<std::size_t>(i)]);
+        }
+        REQUIRE_FALSE(p.in_use());
+        const auto until = clock::now() + 3ms;  // they would be verified after one
+        wait_until(p, until);
+    } while (std::next_permutation(std::begin(order), std::end(order)));
+    REQUIRE(p.add(waiters[0]));
+    support::write_byte(pairs[0].there.get());
+    CHECK(is_told(p, waiters[0], 2));
 }
 
 TEST_CASE("what a closed number meant does not keep the poller busy while a copy of it is open elsewhere") {

@@ -376,6 +376,24 @@ TEST_CASE("a cancelled wait ends at once, and the descriptor can be waited for a
     CHECK(take(pair.here.get()));
 }
 
+TEST_CASE("in a task that is cancelled already a wait ends at once, although the descriptor is not ready") {
+    const auto pair = socket_pair();
+    const support::gate begun;
+    auto future = submit_async_task([&]() -> task<> {
+        begun.open();
+        try {
+            co_await sincpro::sleep_for(1h);
+        } catch (const operation_cancelled&) {
+        }
+        co_await wait_readable(pair.here.get());
+    });
+    begun.wait();
+    future.cancel();
+    CHECK_THROWS_AS(future.get(), operation_cancelled);
+    put(pair.there.get());
+    run_async_task(wait_readable(pair.here.get()));
+}
+
 TEST_CASE("a descriptor that was closed after a cancelled wait leaves nothing behind") {
     for (int i = 0; i < 100; ++i) {
         auto pair = socket_pair();

@@ -246,7 +246,6 @@ private:
 
     void doubt(fd_wait& w) noexcept {
         w.round = round_;
-        w.newer = nullptr;
         w.older = newest_;
         (newest_ != nullptr ? newest_->newer : oldest_) = &w;
         newest_ = &w;
