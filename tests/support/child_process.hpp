@@ -52,8 +52,14 @@ public:
         ::posix_spawn_file_actions_adddup2(&actions, err_.write_end, STDERR_FILENO);
         posix_spawnattr_t attributes;
         ::posix_spawnattr_init(&attributes);
-        ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+        ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);
         ::posix_spawnattr_setpgroup(&attributes, 0);
+        sigset_t not_ignored;  // by nohup, for one
+        ::sigemptyset(&not_ignored);
+        for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGALRM, SIGTERM}) {
+            ::sigaddset(&not_ignored, signal);
+        }
+        ::posix_spawnattr_setsigdefault(&attributes, &not_ignored);
         const auto argv = pointers(command);
         const auto env = pointers(variables);
         const int error = ::posix_spawn(&pid_, argv[0], &actions, &attributes, argv.data(), env.data());
