@@ -66,7 +66,7 @@ inline std::vector<std::int64_t> threads_named(const std::string& name) {
     return found;
 }
 
-/// A field of /proc/self/task/<thread>/status: status_of(t, "SigBlk"). Empty if there is none.
+/// A field of /proc/self/task/<thread>/status: status_of(t, "State"). Empty if there is none.
 inline std::string status_of(std::int64_t thread, const std::string& field) {
     std::ifstream file(thread_folder(thread) / "status");
     for (std::string line; std::getline(file, line);) {
