@@ -698,3 +698,29 @@ TEST_CASE("a value may need more than the usual alignment") {
     CHECK(run_async_task(coroutines::make(8)).number == 8);
     CHECK(submit_async_task(coroutines::make(9)).get().number == 9);
 }
+
+TEST_CASE("a stranger may await the same call again, which begins it again") {
+    struct coroutines {
+        static support::owned_coroutine twice(int& sum) {
+            auto call = await_callback<int>([](completion<int> done) { done(3); });
+            sum += co_await call;
+            sum += co_await call;
+        }
+        static task<int> run() {
+            int sum = 0;
+            const support::owned_coroutine both = twice(sum);
+            co_return sum;
+        }
+    };
+    CHECK(run_async_task(coroutines::run()) == 6);
+}
+
+TEST_CASE("a reference to what has an operator& of its own is passed on") {
+    struct odd {
+        int value = 4;
+        int* operator&() { return nullptr; }  // NOLINT: other libraries do that
+    };
+    odd object;
+    odd& same = run_async_task(await_callback<odd&>([&](completion<odd&> done) { done(object); }));
+    CHECK(std::addressof(same) == std::addressof(object));
+}

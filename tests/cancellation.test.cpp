@@ -711,3 +711,61 @@ TEST_CASE("a suspended coroutine of a stranger may be destroyed while what it wa
     sincpro::run_async_task(coroutines::permit_elsewhere(went_on));
     CHECK_FALSE(went_on);
 }
+
+namespace {
+
+task<> short_sleep() { co_await sleep_for(1ms); }
+
+/// `wait`, `depth` tasks deep.
+task<> deep(int depth, task<> (*wait)()) {
+    if (depth == 0) {
+        co_await wait();
+    } else {
+        co_await deep(depth - 1, wait);
+    }
+}
+
+}  // namespace
+
+TEST_CASE("children whose beginning is queued when a stranger's coroutine is dropped are not begun") {
+    struct coroutines {
+        static task<> all() { co_await sincpro::when_all(short_sleep(), short_sleep()); }
+        static task<> any() { co_await sincpro::when_any(short_sleep(), short_sleep()); }
+        static task<> timeout() { co_await sincpro::with_timeout(short_sleep(), 1s); }
+        static task<> shielded() { co_await sincpro::shield(short_sleep()); }
+        static owned_coroutine stranger(int depth, task<> (*wait)()) { co_await deep(depth, wait); }
+        static task<> drops(int depth, task<> (*wait)()) {
+            { const owned_coroutine dropped = stranger(depth, wait); }
+            co_await sleep_for(2ms);
+        }
+    };
+    for (const auto wait : {coroutines::all, coroutines::any, coroutines::timeout, coroutines::shielded}) {
+        for (int depth = 28; depth < 34; ++depth) {  // each 32nd level begins its children by the queue
+            run_async_task(coroutines::drops(depth, wait));
+        }
+    }
+}
+
+TEST_CASE("what a stranger began in a child goes on when the stranger's coroutine that awaits the child is dropped") {
+    struct coroutines {
+        static owned_coroutine background(bool& done) {
+            co_await sleep_for(3ms);
+            done = true;
+        }
+        static task<> child(std::vector<owned_coroutine>& flows, bool& done) {
+            flows.push_back(background(done));
+            co_await sleep_for(1h);
+        }
+        static owned_coroutine stranger(std::vector<owned_coroutine>& flows, bool& done) {
+            co_await sincpro::when_all(child(flows, done));
+        }
+        static task<> drops(bool& done) {
+            std::vector<owned_coroutine> flows;
+            { const owned_coroutine dropped = stranger(flows, done); }
+            while (!done) co_await sleep_for(1ms);
+        }
+    };
+    bool done = false;
+    run_async_task(coroutines::drops(done));
+    CHECK(done);
+}

@@ -194,6 +194,23 @@ TEST_CASE("a grace of any size is understood") {
     }
 }
 
+TEST_CASE("the least duration of every unit is over at once, and does not overflow") {
+    const auto over_at_once = [](auto least) {
+        const auto begin = std::chrono::steady_clock::now();
+        sincpro::run_async_task(sincpro::sleep_for(least));
+        CHECK_THROWS_AS(sincpro::run_async_task(sincpro::sleep_for(1h), least), sincpro::timeout_error);
+        CHECK(std::chrono::steady_clock::now() - begin < 10s);
+    };
+    over_at_once(std::chrono::duration<std::int64_t, std::atto>::min());
+    over_at_once(std::chrono::duration<std::int64_t, std::pico>::min());
+    over_at_once(std::chrono::nanoseconds::min());
+    over_at_once(std::chrono::duration<std::int64_t, std::ratio<1, 3>>::min());
+    over_at_once(std::chrono::hours::min());
+    over_at_once(std::chrono::duration<double>::min());
+    CHECK(sincpro::detail::saturate(std::chrono::duration<std::int64_t, std::pico>(-1'500)) == -1ns);
+    CHECK(sincpro::detail::saturate(std::chrono::duration<std::int64_t, std::pico>(1'500)) == 2ns);
+}
+
 TEST_CASE("ticks that are no power of ten do not overflow") {
     using samples = duration<std::int64_t, std::ratio<1, 44'100>>;
     using thirds = duration<std::int64_t, std::ratio<1, 3>>;

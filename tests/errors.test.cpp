@@ -7,10 +7,12 @@
 
 #include <chrono>
 #include <exception>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -89,6 +91,18 @@ TEST_CASE("a task may throw the library's errors itself") {
     CHECK(error.task_stopped());
     CHECK(error.suspended_at().empty());
     CHECK_THROWS_AS(sincpro::run_async_task(coroutines::cancels(), 60s), operation_cancelled);
+}
+
+TEST_CASE("an error that was moved from still says what it is") {
+    timeout_error first("late", false, {{"a.cpp", "f", 3}});
+    const timeout_error second = std::move(first);
+    timeout_error third;
+    third = std::move(first);
+    for (const timeout_error* const e : std::initializer_list<const timeout_error*>{&first, &second, &third}) {
+        CHECK(std::string(e->what()) == "late");
+        CHECK_FALSE(e->task_stopped());
+        CHECK(e->suspended_at().size() == 1);
+    }
 }
 
 TEST_CASE("a timeout_error says where its task was suspended, innermost first") {

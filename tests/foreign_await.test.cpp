@@ -1,5 +1,6 @@
 #include <sincpro/async_worker/foreign_await.hpp>
 
+#include <sincpro/async_worker/run_async_task.hpp>
 #include <sincpro/async_worker/task.hpp>
 
 #include <coroutine>
@@ -245,4 +246,27 @@ TEST_CASE("a resumption by another thread that meets the suspension is neither l
     CHECK(count == rounds);
     CHECK(strangers == 0);
     CHECK(on.posted() == 0);
+}
+
+namespace another_library {
+
+/// Found by name where an argument of this namespace is passed on.
+template <class A>
+A&& get_awaiter(A&& a) {
+    return static_cast<A&&>(a);
+}
+struct ready {
+    bool await_ready() const noexcept { return true; }
+    void await_suspend(std::coroutine_handle<>) const noexcept {}
+    int await_resume() const noexcept { return 5; }
+};
+
+}  // namespace another_library
+
+TEST_CASE("names of another library do not meet those of this one") {
+    struct coroutines {
+        static sincpro::task<int> wait() { co_return co_await another_library::ready(); }
+    };
+    CHECK(sincpro::run_async_task(coroutines::wait()) == 5);
+    CHECK(sincpro::run_async_task(another_library::ready()) == 5);
 }

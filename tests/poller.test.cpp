@@ -20,6 +20,7 @@
 #include <fstream>
 
 #include <sys/resource.h>
+#include <unistd.h>
 #endif
 
 namespace {
@@ -529,6 +530,25 @@ TEST_CASE("waits that trust the kernel's memory may end and begin again in any o
     support::write_byte(pairs[0].there.get());
     CHECK(is_told(p, waiters[0], 2));
 }
+
+#if defined(SINCPRO_DETAIL_POLLER_EPOLL)
+TEST_CASE("a waiter whose registration another one found to be stale is told of the new descriptor") {
+    socket_pair old, fresh;
+    const int number = old.here.get();
+    poller p;
+    support::write_byte(old.there.get());
+    waiter reader(number, direction::readable), writer(number, direction::writable);
+    REQUIRE(p.add(reader));
+    REQUIRE(is_told(p, reader));
+    old.here.close();
+    REQUIRE(p.add(reader));  // believed
+    CHECK(error_of_adding(p, writer) == std::errc::bad_file_descriptor);
+    REQUIRE(::dup2(fresh.here.get(), number) == number);
+    support::write_byte(fresh.there.get());
+    CHECK(is_told(p, reader, 2));
+    ::close(number);
+}
+#endif
 
 TEST_CASE("what a closed number meant does not keep the poller busy while a copy of it is open elsewhere") {
     socket_pair old, fresh;

@@ -182,6 +182,19 @@ TEST_CASE("a fork waits for no code of the user's") { forks("fork_while_results_
 TEST_CASE("a task may fork") {
     forks("fork_in_a_task");
     forks("fork_in_a_task_and_call");
+    forks("fork_in_a_task_that_a_stranger_runs");
 }
+
+// Surroundings
+
+TEST_CASE("a worker may be shut down where its thread ends, while another thread does it too") {
+    ends_with(0, "shutdown_where_the_worker_thread_ends");
+}
+
+#if defined(__linux__)
+TEST_CASE("descriptors are waited for where a filter of system calls refuses the newest way to wait") {
+    ends_with(0, "a_filter_refuses_what_it_does_not_know");
+}
+#endif
 
 #endif

@@ -41,6 +41,7 @@ namespace {
 
 [[maybe_unused]] support::fault thread_creation;
 support::fault epoll_creation, eventfd_creation, registration, exit_handler;
+void (*registered)() = nullptr;  // called when a handler for the exit is registered
 
 int refused(int error) {
     errno = error;
@@ -66,7 +67,10 @@ int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) noexcept {
 
 int atexit(void (*f)()) noexcept {
     if (exit_handler.strikes()) return -1;
-    return __cxa_atexit([](void* g) { reinterpret_cast<void (*)()>(g)(); }, reinterpret_cast<void*>(f), nullptr);
+    const int error =
+        __cxa_atexit([](void* g) { reinterpret_cast<void (*)()>(g)(); }, reinterpret_cast<void*>(f), nullptr);
+    if (registered) registered();
+    return error;
 }
 
 #if !TESTS_WITH_ADDRESS_SANITIZER  // which must see how threads begin
@@ -231,6 +235,28 @@ TEST_CASE("a descriptor that the system will not watch is an error of the task t
 TEST_CASE("a poller that cannot begin anew goes on, and tries again") {
     report("an epoll instance", strike_each(epoll_creation, loses_a_descriptor, EMFILE));
     report("a registration", strike_each(registration, loses_a_descriptor, ENOMEM));
+}
+
+// Before any other test that makes the default worker.
+TEST_CASE("a process may exit while another thread makes the default worker") {
+    if (!support::fork_is_testable) return;
+    const pid_t child = ::fork();
+    if (child == 0) {
+        static const support::gate in_between, exiting;
+        registered = [] {
+            ::__cxa_atexit([](void*) { exiting.open(); }, nullptr, nullptr);  // called before what was just registered
+            in_between.open();
+            exiting.wait();
+            std::this_thread::sleep_for(20ms);  // likely enough for the other thread to come to the library's handler
+        };
+        std::thread([] { run_async_task(yield()); }).detach();
+        in_between.wait();
+        std::exit(8);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 8);
 }
 
 TEST_CASE("a default worker that cannot be shut down at exit is not made, and the next call tries again") {

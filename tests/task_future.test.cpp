@@ -718,6 +718,18 @@ TEST_CASE("get and wait on a worker's thread are an error unless the future is r
 
 // Shutdown
 
+TEST_CASE("who only looks may ask a future on a worker's thread too") {
+    sincpro::run_async_task([]() -> task<> {
+        auto future = submit_async_task(sincpro::sleep_for(2ms));
+        CHECK(future.wait_for(-1h) == std::future_status::timeout);
+        CHECK(future.wait_until(std::chrono::system_clock::now() - 1s) == std::future_status::timeout);
+        while (future.wait_for(0s) != std::future_status::ready) {
+            co_await sincpro::yield();
+        }
+        future.get();
+    });
+}
+
 TEST_CASE("a shutdown ends every future") {
     const lifetimes log;
     worker w({.shutdown_grace = support::patience});

@@ -438,3 +438,30 @@ TEST_CASE("a function that had returned when the cancellation came keeps its res
     CHECK(got_when_cancelled_late([&](gate g) { return to_thread(give, g); }) == 5);
     CHECK(got_when_cancelled_late([&](gate g) { return to_thread(abandon_on_cancel, give, g); }) == 5);
 }
+
+TEST_CASE("a function that was left to itself is no part of what its worker does later") {
+    worker w({.shutdown_grace = 1ms});
+    const gate begun, go_on, ended;
+    std::string refused = "never called";
+    auto future = w.submit([&] {
+        return to_thread(abandon_on_cancel, [&] {
+            begun.open();
+            go_on.wait();
+            try {
+                w.shutdown();  // refused to whom it would wait for
+                refused.clear();
+            } catch (const std::system_error& e) {
+                refused = e.what();
+            }
+            ended.open();
+        });
+    });
+    begun.wait();
+    w.shutdown();
+    CHECK_THROWS_AS(future.get(), operation_cancelled);
+    future = {};
+    w.run(yield());  // on a new loop, perhaps where the first one was
+    go_on.open();
+    ended.wait();
+    CHECK(refused == "");
+}

@@ -95,6 +95,38 @@ static_assert(std::is_same_v<index_and_int, std::pair<std::size_t, int>>);
 
 }  // namespace
 
+namespace {
+
+template <class Operation>
+task<> await_twice(Operation o) {
+    static_cast<void>(co_await std::move(o));
+    static_cast<void>(co_await std::move(o));
+}
+
+std::vector<task<int>> some_numbers() {
+    std::vector<task<int>> tasks;
+    tasks.push_back(number(1));
+    return tasks;
+}
+
+}  // namespace
+
+TEST_CASE("an operation that was moved from says so when it is awaited") {
+    const auto says_so = [](auto make) {
+        const auto text = support::contains("moved from before");
+        CHECK_THROWS_WITH(run_async_task(await_twice(make())), text);
+        auto operation = make();
+        static_cast<void>(run_async_task(std::move(operation)));
+        CHECK_THROWS_WITH(run_async_task(std::move(operation)), text);
+    };
+    says_so([] { return when_any(number(1), number(2)); });
+    says_so([] { return when_any(some_numbers()); });
+    says_so([] { return sincpro::when_all(number(1), number(2)); });
+    says_so([] { return sincpro::with_timeout(number(1), 1h); });
+    says_so([] { return sincpro::shield(number(1)); });
+    says_so([] { return sincpro::as_result(number(1)); });
+}
+
 TEST_CASE("when_any gives the result that comes first, in the place of its argument") {
     const auto second = run_async_task(when_any(number_after(1, 1h), number_after(2, 1ms), number_after(3, 1h)));
     REQUIRE(second.index() == 1);

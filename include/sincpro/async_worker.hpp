@@ -2,6 +2,10 @@
 
 // Sincpro Async Worker: calls coroutines from ordinary code. All that most programs need is sincpro::run_async_task.
 
+#if defined(__GNUC__) && (__cplusplus < 202002L || !defined(__cpp_exceptions))
+#error "Sincpro Async Worker needs C++20 and exceptions: compile with -std=c++20, without -fno-exceptions"
+#endif
+
 #include "async_worker/as_result.hpp"
 #include "async_worker/await_callback.hpp"
 #include "async_worker/awaitable.hpp"

@@ -1,3 +1,7 @@
+// As Qt defines them.
+#define slots
+#define signals public
+
 #include <sincpro/async_worker.hpp>
 
 #include <cstdio>

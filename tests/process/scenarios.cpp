@@ -5,12 +5,14 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <functional>
 #include <future>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <new>
@@ -23,8 +25,10 @@
 #include <vector>
 
 #include "support/counted.hpp"
+#include "support/descriptors.hpp"
 #include "support/events.hpp"
 #include "support/foreign.hpp"
+#include "support/owned_coroutine.hpp"
 #include "support/threads.hpp"
 
 #if !defined(_WIN32)
@@ -36,6 +40,12 @@
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#if defined(__linux__)
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#endif
 
 namespace {
 
@@ -923,6 +933,83 @@ int fork_in_a_task_and_call() {
     return 0;
 }
 
+/// A stranger's coroutine runs the task outside of any worker, and goes on in the child.
+int fork_in_a_task_that_a_stranger_runs() {
+    struct coroutines {
+        static task<pid_t> inner() { co_return ::fork(); }
+        static task<pid_t> outer() { co_return co_await inner(); }
+        static support::owned_coroutine stranger(pid_t& child, bool& went_on) {
+            child = co_await outer();
+            went_on = true;
+        }
+    };
+    check(run_async_task(gives(5)) == 5, "before");
+    pid_t child = -1;
+    bool went_on = false;
+    const auto running = coroutines::stranger(child, went_on);
+    if (child == 0) {
+        ::_exit(went_on && run_async_task(gives(6)) == 6 ? 33 : 92);
+    }
+    check(went_on, "parent");
+    check(wait_for_child(child) == 33, "child");
+    return 0;
+}
+
+std::atomic<worker*> about_to_end{nullptr};
+std::atomic<int> ended_threads{0};
+struct shutdown_at_thread_end {
+    bool armed = false;
+    ~shutdown_at_thread_end() {
+        if (armed) {
+            about_to_end.load()->shutdown();
+            ++ended_threads;
+        }
+    }
+};
+thread_local shutdown_at_thread_end when_this_thread_ends;
+
+/// The worker's thread ends, and shuts the worker down, while another one does that too.
+int shutdown_where_the_worker_thread_ends() {
+    for (int round = 1; round <= 300; ++round) {
+        worker w;
+        about_to_end = &w;
+        w.run([]() -> task<> {
+            when_this_thread_ends.armed = true;
+            co_return;
+        });
+        w.shutdown();
+        while (ended_threads != round) {
+            std::this_thread::yield();  // the worker must live until then
+        }
+    }
+    return 0;
+}
+
+#if defined(__linux__)
+/// As the filters of containers do with calls that are younger than they are.
+int a_filter_refuses_what_it_does_not_know() {
+    sock_filter filter[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_epoll_pwait2, 0, 1),
+                            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+                            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    const sock_fprog program{std::size(filter), filter};
+    ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+        return 0;  // an emulator
+    }
+    const support::socket_pair sockets;
+    const auto reads = [&]() -> task<> {
+        co_await sleep_for(1ms);
+        co_await sincpro::wait_readable(sockets.here.get());
+    };
+    auto future = submit_async_task(reads);
+    run_async_task(sleep_for(2ms));
+    support::write_byte(sockets.there.get());
+    check(future.wait_for(20s) == std::future_status::ready, "what is readable was not noticed");
+    return 0;
+}
+#endif
+
 const std::map<std::string_view, int (*)()> scenarios = {
 #define SCENARIO(name) \
     { #name, name }
@@ -973,6 +1060,11 @@ const std::map<std::string_view, int (*)()> scenarios = {
     SCENARIO(fork_during_the_first_call),
     SCENARIO(fork_in_a_task),
     SCENARIO(fork_in_a_task_and_call),
+    SCENARIO(fork_in_a_task_that_a_stranger_runs),
+    SCENARIO(shutdown_where_the_worker_thread_ends),
+#if defined(__linux__)
+    SCENARIO(a_filter_refuses_what_it_does_not_know),
+#endif
 #undef SCENARIO
 };
 

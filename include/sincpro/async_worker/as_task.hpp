@@ -38,7 +38,8 @@ auto as_task(A&& a) {
                   "neither an awaitable nor a callable without arguments that returns one. A blocking function? "
                   "await to_thread(f) in a task");
     static_assert(once, "a task can be awaited once: pass std::move(x)");
-    static_assert(passes, "this cannot be copied: pass std::move(x)");
+    static_assert(passes || !std::is_lvalue_reference_v<A>, "this cannot be copied: pass std::move(x)");
+    static_assert(passes || std::is_lvalue_reference_v<A>, "this cannot be moved: pass a callable that returns it");
     if constexpr (!fits || !once || !passes) {
         return misused::instead();
     } else if constexpr (is_task<type>) {

@@ -50,6 +50,7 @@ template <class T, class Initiate>
 template <class Promise>
 bool detail::callback_operation<T, Initiate>::await_suspend(std::coroutine_handle<Promise> h) {
     if (!begin(h)) return true;
+    if (state_ != nullptr) std::exchange(state_, nullptr)->drop_state();  // it is awaited again
     try {
         state_ = new callback_state<T>;
         std::move(initiate_)(completion<T>(*state_));

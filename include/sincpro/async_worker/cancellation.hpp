@@ -57,7 +57,9 @@ public:
     virtual bool stop_requested() const noexcept { return false; }
 
 protected:
-    ~job() = default;
+    ~job() {
+        if (waits_in != nullptr) leave_waits();
+    }
 
 private:
     friend cancel_list;
@@ -204,9 +206,10 @@ struct promise_base {
     std::atomic<bool> passed{false};  // by one of {awaiter suspended, task ended}, of a foreign one: the second resumes
 };
 
-/// The job has ended, and coroutines of other libraries that began to wait in it have not: they go to one that does not end.
+/// The job has ended, or is destroyed with a stranger's coroutine that awaits it, and coroutines of other libraries that
+/// began to wait in it have not: they go to one that does not end.
 inline void job::leave_waits() noexcept {
-    if (loop->strays == nullptr) return;
+    if (loop->strays == nullptr || loop->strays == this) return;
     job& to = *loop->strays;
     cancel_list cancelled_too;
     while (waits_in != nullptr) {

@@ -27,7 +27,9 @@ public:
     virtual std::exception_ptr error() const noexcept = 0;  // null if it has ended with a value
 
 protected:
-    ~child_job() = default;
+    ~child_job() {
+        if (start_.queued()) start_.leave_queue();
+    }
     void report() noexcept;
 
 private:
@@ -98,6 +100,7 @@ protected:
     /// Starts the children one after the other; goes through child_finished() for each that ends. False if all have ended.
     bool run_children() noexcept {
         running_ = 1;
+        stopping_ = false;  // true if it was awaited before: then each child says that
         const unsigned depth = awaited_by() != nullptr ? awaited_by()->depth + 1 : 1;
         for (std::size_t i = 0; child_job* const c = child(i); ++i) {
             if (stopping_) {

@@ -2,6 +2,7 @@
 
 #include "config.hpp"
 
+#include <cstddef>
 #include <string_view>
 #include <type_traits>
 
@@ -10,7 +11,13 @@ namespace sincpro::detail {
 #if SINCPRO_DETAIL_CLOSURES_DIE_TWICE
 template <class F>
 consteval bool is_closure() {
-    return std::string_view(__PRETTY_FUNCTION__).find("<lambda(") != std::string_view::npos;
+    constexpr std::string_view name = __PRETTY_FUNCTION__;  // "... [with F = f()::<lambda(int)>]"
+    for (std::size_t begin = name.find("<lambda("); begin != name.npos; begin = name.find("<lambda(", begin + 1)) {
+        std::size_t end = begin;
+        for (int open = 0; open += (name[end] == '<') - (name[end] == '>'), open != 0;) ++end;
+        if (name.substr(end) == ">]" || name.substr(end) == "> mutable]") return true;
+    }
+    return false;
 }
 template <class F>
 inline constexpr bool dies_twice =

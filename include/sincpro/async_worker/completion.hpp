@@ -10,6 +10,7 @@
 #include <exception>
 #include <functional>
 #include <future>
+#include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <utility>
@@ -164,7 +165,7 @@ class completion : public detail::completion_base<T> {
 public:
     /// Resumes the task with `value`. True if the task will get it.
     template <class U = T>
-        requires std::constructible_from<detail::stored_t<T>, U>
+        requires std::convertible_to<U, T>
     bool operator()(U&& value) const {
         return this->state_ != nullptr &&
                this->state_->complete([&](result<T>& r) { r.emplace(std::forward<U>(value)); });
@@ -182,7 +183,8 @@ class completion<T&> : public detail::completion_base<T&> {
 public:
     /// Resumes the task with a reference to `value`. True if the task will get it.
     bool operator()(T& value) const {
-        return this->state_ != nullptr && this->state_->complete([&](result<T&>& r) { r.emplace(&value); });
+        return this->state_ != nullptr &&
+               this->state_->complete([&](result<T&>& r) { r.emplace(std::addressof(value)); });
     }
 
 private:

@@ -52,6 +52,13 @@
 #define SINCPRO_DETAIL_NOINLINE
 #endif
 
+// One for a program and its shared libraries, also when they hide their symbols: what a thread does they must agree on.
+#if defined(__GNUC__) && !defined(_WIN32)
+#define SINCPRO_DETAIL_SHARED [[gnu::visibility("default")]]
+#else
+#define SINCPRO_DETAIL_SHARED
+#endif
+
 #if SINCPRO_DETAIL_TSAN
 extern "C" {
 void AnnotateIgnoreReadsBegin(const char* file, int line);

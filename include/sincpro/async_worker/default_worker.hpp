@@ -20,7 +20,7 @@ public:
         const std::lock_guard lock(survives_fork<worker>::creation());
         if (made_.load(std::memory_order_relaxed) == nullptr) {
             worker* const w = ::new (static_cast<void*>(storage_)) worker;
-            if (std::atexit([] { made_.load(std::memory_order_relaxed)->close_at_exit(); }) != 0) {
+            if (std::atexit(&default_worker_owner::close) != 0) {
                 w->~worker();
                 throw std::bad_alloc();
             }
@@ -30,6 +30,12 @@ public:
     }
 
 private:
+    static void close() noexcept {
+        survives_fork<worker>::creation().lock();  // another thread may have registered this and not stored it yet
+        survives_fork<worker>::creation().unlock();
+        made_.load(std::memory_order_relaxed)->close_at_exit();
+    }
+
     alignas(worker) static inline unsigned char storage_[sizeof(worker)];
     static inline constinit std::atomic<worker*> made_{nullptr};
 };

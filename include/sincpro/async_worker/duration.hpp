@@ -19,7 +19,7 @@ clock::duration saturate(std::chrono::duration<Rep, Period> d) {
     if (seconds != seconds) throw std::invalid_argument("sincpro: a duration is not a number (NaN)");
     if (seconds >= horizon) return clock::duration::max();
     if (seconds <= -horizon) return -std::chrono::duration_cast<clock::duration>(horizon);
-    const auto whole = std::chrono::floor<std::chrono::seconds>(d);  // apart, as a fraction's ticks overflow
+    const auto whole = std::chrono::duration_cast<std::chrono::seconds>(d);  // apart, as a fraction's ticks overflow
     return std::chrono::ceil<clock::duration>(d - whole) + whole;
 }
 

@@ -80,6 +80,9 @@ public:
         : std::system_error(std::make_error_code(std::errc::timed_out)),
           report_(std::make_shared<report>(report{std::move(what), std::move(suspended_at), task_stopped})) {}
 
+    timeout_error(const timeout_error&) noexcept = default;             ///< Also where it is moved from.
+    timeout_error& operator=(const timeout_error&) noexcept = default;  ///< As above.
+
     /// One sentence, without the text of the code.
     const char* what() const noexcept override { return report_->text.c_str(); }
 

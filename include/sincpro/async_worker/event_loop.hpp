@@ -54,7 +54,7 @@ public:
     virtual void stop(clock::time_point until) noexcept = 0;
 };
 
-/// Yields the processor for about 20 us, or 8 times, to whoever is about to bring what `there()` waits for, before its
+/// Yields the processor for 20 us, and at least 8 times, to whoever is about to bring what `there()` waits for, before its
 /// caller goes to sleep: on an idle machine 5 to 50 times faster than a sleep and a wake-up. On a busy one a yield gives a
 /// whole time slice away, and a call took 10 ms: after one that lasted 1 ms this does not look for 50 times as long.
 /// True if it is there.
@@ -170,7 +170,7 @@ protected:
     /// In the child of a fork: closes its copies of the descriptors; nothing can be posted any more.
     void abandon_poller() noexcept {
         users_.store(0, std::memory_order_relaxed);
-        poller_.reset();
+        if (poller_ != nullptr) poller_->abandon();
     }
 
     /// Another thread: if a coroutine of this loop is being run, keeps the loop from going on after it while `look(root,

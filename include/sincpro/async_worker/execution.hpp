@@ -63,7 +63,7 @@ struct thread_state {
     signed char is_main = -1;                               // not known yet; asking the system costs 0.3 us
 };
 
-SINCPRO_DETAIL_NOINLINE inline thread_state& current() noexcept {
+SINCPRO_DETAIL_NOINLINE SINCPRO_DETAIL_SHARED inline thread_state& current() noexcept {
     static constinit thread_local thread_state state;
     return state;
 }

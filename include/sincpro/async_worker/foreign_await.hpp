@@ -79,7 +79,7 @@ inline hop make_hop(foreign_operation&) { co_return; }
 template <class A>
 class foreign_await : public foreign_operation {
 public:
-    explicit foreign_await(A&& a) : awaiter_(get_awaiter(std::forward<A>(a))) {}
+    explicit foreign_await(A&& a) : awaiter_(detail::get_awaiter(std::forward<A>(a))) {}
     foreign_await(const foreign_await&) = delete;
     foreign_await& operator=(const foreign_await&) = delete;
     ~foreign_await() {

@@ -47,7 +47,7 @@ private:
 #else
     static constexpr bool recycling = true;
 #endif
-    static constexpr std::size_t step = 16, classes = 64, batch = 32, slots = 16, kept_bytes = 128 * 1024;
+    static constexpr std::size_t step = 16, classes = 64, batch = 32, slot_count = 16, kept_bytes = 128 * 1024;
 
     static constexpr std::size_t size_class(std::size_t size) noexcept { return (size - 1) / step; }
 
@@ -117,7 +117,7 @@ private:
 
     static inline constinit thread_local shelf shelves_[classes] = {};
     static inline constinit thread_local bool closed_ = false;
-    static inline constinit std::atomic<block*> shared_[classes][slots] = {};
+    static inline constinit std::atomic<block*> shared_[classes][slot_count] = {};
 };
 
 /// Base of what the pool is for.

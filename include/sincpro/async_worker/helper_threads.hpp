@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -25,7 +26,7 @@ public:
 /// idleness, or when the loop ends.
 class helper_threads final : public loop_service {
 public:
-    explicit helper_threads(const executor& of) : state_(std::make_shared<state>(of)) {}
+    explicit helper_threads(executor& of) : state_(std::make_shared<state>(of)) {}
 
     /// Throws std::system_error if a thread is needed and the system has none.
     void run(std::shared_ptr<thread_function> f) {
@@ -38,20 +39,21 @@ public:
             state_->arrived.notify_one();
             return;
         }
-        auto self = std::make_unique<helper>();
-        helper& h = *self;
-        // Under the lock, so the thread finds its own std::thread there when it ends.
-        h.thread = start_thread([s = state_, self = std::move(self), f = std::move(f)]() mutable {
-            main(*s, std::move(self), std::move(f));
-        });
-        ++state_->threads;
+        const auto self = state_->threads.emplace(state_->threads.end());
+        try {
+            // Under the lock, so the thread finds its own std::thread there when it ends.
+            *self = start_thread([s = state_, self, f = std::move(f)]() mutable { main(*s, self, std::move(f)); });
+        } catch (...) {
+            state_->threads.erase(self);
+            throw;
+        }
     }
 
     void stop(clock::time_point until) noexcept override {
         std::unique_lock lock(state_->mutex);
         state_->stopping = true;
         state_->arrived.notify_all();
-        const auto none_left = [this] { return state_->threads == 0; };
+        const auto none_left = [this] { return state_->threads.empty(); };
         if (until == clock::time_point::max()) {
             state_->ended_one.wait(lock, none_left);
         } else {
@@ -64,22 +66,21 @@ public:
     }
 
 private:
-    struct helper {
-        std::thread thread;
-    };
     struct state {
-        explicit state(const executor& e) : of(e) {}
-        const executor& of;  // only its address counts
+        explicit state(executor& e) : of(e) { of.hold(); }
+        ~state() { of.drop(); }
+        executor& of;  // its address tells whose threads these are, so no other may have it meanwhile
         std::mutex mutex;
         std::condition_variable arrived, ended_one;
         std::shared_ptr<thread_function> first;
         thread_function* last = nullptr;
-        std::size_t queued = 0, idle = 0, threads = 0;
+        std::size_t queued = 0, idle = 0;
+        std::list<std::thread> threads;
         bool stopping = false, left = false;
         std::thread ended;  // the thread that ended last: the next one joins it
     };
 
-    static void main(state& s, std::unique_ptr<helper> self, std::shared_ptr<thread_function> f) noexcept {
+    static void main(state& s, std::list<std::thread>::iterator self, std::shared_ptr<thread_function> f) noexcept {
         name_this_thread("async-helper");
         current().helps = &s.of;
         while (f != nullptr) {
@@ -87,9 +88,9 @@ private:
             f = next(s);
         }
         std::unique_lock lock(s.mutex);
-        std::thread before = s.left ? std::move(self->thread) : std::exchange(s.ended, std::move(self->thread));
+        std::thread before = s.left ? std::move(*self) : std::exchange(s.ended, std::move(*self));
         if (s.left) before.detach();
-        --s.threads;
+        s.threads.erase(self);
         s.ended_one.notify_all();
         lock.unlock();
         if (before.joinable()) before.join();

@@ -69,8 +69,9 @@ public:
         std::swap(fd_, other.fd_);
         return *this;
     }
-    ~descriptor() {
-        if (fd_ >= 0) ::close(fd_);
+    ~descriptor() { close(); }
+    void close() noexcept {
+        if (fd_ >= 0) ::close(std::exchange(fd_, -1));
     }
     int get() const noexcept { return fd_; }
 
@@ -101,6 +102,12 @@ public:
     void wake() noexcept {
         const std::uint64_t one = 1;
         [[maybe_unused]] const auto written = ::write(event_.get(), &one, sizeof one);
+    }
+
+    /// In the child of a fork, where all else may have been changing: only closes the descriptors.
+    void abandon() noexcept {
+        epoll_.close();
+        event_.close();
     }
 
     bool in_use() const noexcept { return waits_ != 0; }
@@ -206,8 +213,8 @@ private:
             } const t{timeout.count() / 1'000'000'000, timeout.count() % 1'000'000'000};
             const long n = ::syscall(SYS_epoll_pwait2, epoll_.get(), &events[0], 128,
                                      timeout.count() < 0 ? nullptr : &t, nullptr, std::size_t{0});
-            if (n >= 0 || errno != ENOSYS) return static_cast<int>(n);
-            has_pwait2_ = false;  // Linux before 5.11, emulators
+            if (n >= 0 || errno == EINTR) return static_cast<int>(n);
+            has_pwait2_ = false;  // Linux before 5.11, emulators, filters of system calls
         }
 #endif
         return ::epoll_wait(epoll_.get(), events, 128, timeout.count() < 0 ? -1 : to_milliseconds(timeout));
@@ -261,7 +268,7 @@ private:
             fd_wait& w = *oldest_;
             trust(w);
             entry& e = entries_[static_cast<std::size_t>(w.fd)];
-            if (const int error = arm(w.fd, e, e.armed)) resume(w, error == EPERM ? 0 : error);
+            if (const int error = arm(w.fd, e, e.armed | mask(w.way))) resume(w, error == EPERM ? 0 : error);
         }
     }
     /// The kernel reports a registration that no number reaches any more: of a descriptor that was closed here and lives on
@@ -312,6 +319,11 @@ public:
 
     void wake() noexcept { [[maybe_unused]] const auto written = ::write(wake_.get(), "", 1); }
 
+    void abandon() noexcept {
+        woken_.close();
+        wake_.close();
+    }
+
     bool in_use() const noexcept { return !waits_.empty(); }
 
     bool add(fd_wait& w) {
@@ -361,7 +373,9 @@ private:
     struct pipe_ends {
         int read, write;
     };
-    explicit poller(pipe_ends p) : woken_(p.read, "sincpro: pipe"), wake_(p.write, "sincpro: pipe") {}
+    explicit poller(pipe_ends p) : woken_(p.read, "sincpro: pipe"), wake_(p.write, "sincpro: pipe") {
+        polled_.reserve(1);  // wait() must not throw
+    }
     static pipe_ends make_pipe() {
         int ends[2] = {-1, -1};
         if (::pipe(ends) != 0) throw_errno(errno, "sincpro: pipe");
@@ -387,6 +401,7 @@ public:
         woken_ = true;
         changed_.notify_one();
     }
+    void abandon() noexcept {}
     bool in_use() const noexcept { return false; }
     void wait(clock::time_point until) {
         std::unique_lock lock(mutex_);

@@ -3,6 +3,7 @@
 #include <cassert>
 #include <exception>
 #include <memory>
+#include <stdexcept>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -10,6 +11,8 @@
 namespace sincpro {
 
 namespace detail {
+
+inline constexpr const char* no_result = "sincpro: there is no result; a coroutine that has one must end in co_return";
 
 /// How a T is kept: a reference as a pointer, void as nothing.
 template <class T>
@@ -87,8 +90,9 @@ private:
         }
     }
     void check() const {
-        assert(state_ != state::empty);
+        if (state_ == state::value) return;
         if (state_ == state::error) std::rethrow_exception(error_);
+        throw std::logic_error(detail::no_result);
     }
     void reset() noexcept {
         if (state_ == state::value) std::destroy_at(std::addressof(value_));

@@ -51,7 +51,7 @@ public:
     [[nodiscard]] auto acquire() noexcept { return acquire_operation(*this); }
 
 private:
-    class acquire_operation : public detail::operation {
+    class acquire_operation final : public detail::operation {
     public:
         explicit acquire_operation(semaphore& s) noexcept : of_(s) {}
         acquire_operation(const acquire_operation& other) noexcept : operation(other), of_(other.of_) {}

@@ -13,7 +13,7 @@ namespace sincpro {
 namespace detail {
 
 /// Waits for a time, or for a duration that begins when it is awaited.
-class sleep_operation : public operation, timer {
+class sleep_operation final : public operation, timer {
 public:
     explicit sleep_operation(clock::duration d) noexcept : timer(&sleep_operation::fired), duration_(d) {}
     explicit sleep_operation(clock::time_point t) noexcept : timer(&sleep_operation::fired), until_(t) {}
@@ -46,7 +46,7 @@ private:
     clock::time_point until_{};
 };
 
-class yield_operation : public operation {
+class yield_operation final : public operation {
 public:
     bool await_ready() const noexcept { return false; }
     template <class Promise>

@@ -61,7 +61,10 @@ private:
         creation_.unlock();
     }
     static void in_child() noexcept {
-        current() = {};  // also if a task forked: what goes on here is no worker's thread
+        // What goes on here is no worker's thread, also if a task forked; but a stranger may be running a task.
+        trampoline* const outside = current().loop == nullptr ? current().innermost : nullptr;
+        current() = {};
+        current().innermost = outside;
         while (survives_fork* const w = newest_) {
             newest_ = w->older_;
             w->older_ = w->newer_ = nullptr;

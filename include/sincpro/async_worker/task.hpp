@@ -36,9 +36,8 @@ struct promise_base::awaiting {
         if (frame) destroy(frame, *child);
     }
 
-    [[noreturn]] static void throw_empty() {
-        throw std::logic_error("sincpro: this task was awaited or moved from before; a task can be awaited once");
-    }
+    static constexpr const char* empty = "sincpro: this was awaited or moved from before; a task can be awaited once";
+    [[noreturn]] static void throw_empty() { throw std::logic_error(empty); }
 
     /// Destroys a task's frame, and before it those of the tasks that it is suspended in, from the innermost out.
     static void destroy(std::coroutine_handle<> outermost, promise_base& p) noexcept {
@@ -172,9 +171,10 @@ struct task_promise_base : promise_base {
             return foreign_await<A>(std::forward<A>(a));
         } else if constexpr (std::is_constructible_v<std::remove_cvref_t<awaiter_t<A>>, awaiter_t<A>>) {
             if constexpr (std::is_lvalue_reference_v<awaiter_t<A>>) {
-                return type(get_awaiter(std::forward<A>(a)));  // a copy, as GCC 11 and 12 make of an lvalue in any case
+                return type(
+                    detail::get_awaiter(std::forward<A>(a)));  // a copy, as GCC 11 and 12 make of an lvalue in any case
             } else {
-                return get_awaiter(std::forward<A>(a));
+                return detail::get_awaiter(std::forward<A>(a));
             }
         } else {
             static_assert(!awaitable<A>, "this can be awaited once: write co_await std::move(x)");
@@ -187,13 +187,16 @@ struct task_promise_base : promise_base {
 
 template <class T>
 struct task_promise : task_promise_base<T> {
+    static_assert(std::is_move_constructible_v<T>, "a task's result must be movable: return a std::unique_ptr to it");
+    static_assert(std::is_nothrow_destructible_v<T>, "a task's result must have a destructor that does not throw");
+
     task<T> get_return_object() noexcept;
 
     template <class U = T>
-        requires std::constructible_from<stored_t<T>, U>
+        requires std::convertible_to<U, T>
     void return_value(U&& value) { this->outcome.emplace(std::forward<U>(value)); }
     template <class U>
-        requires(!std::constructible_from<stored_t<T>, task<U>>)
+        requires(!std::convertible_to<task<U>, T>)
     void return_value(task<U>) {
         static_assert(!is_task<task<U>>, "the value is in the task: write co_return co_await f()");
     }
@@ -289,7 +292,10 @@ public:
     outermost& operator=(outermost&&) = delete;
     ~outermost() { destroy(); }
 
+    /// Null, and the job is done, if it was moved from.
     std::coroutine_handle<> begin(job& in, unsigned depth = 0) noexcept {
+        in.done = !frame_;
+        if (in.done) return nullptr;
         promise_base& p = frame_.promise();
         p.in = &in;
         p.owned_by = promise_base::owner::job;
@@ -298,11 +304,13 @@ public:
     }
     /// Moves out what it ended with, which may throw too, and destroys the frame.
     void finish(result<T>& outcome) noexcept {
+        if (!frame_) return outcome.fail(exception_of<std::logic_error>(promise_base::awaiting::empty));
         try {
             outcome = std::move(frame_.promise().outcome);
         } catch (...) {
             outcome.fail(std::current_exception());
         }
+        if (!outcome && !outcome.error()) outcome.fail(exception_of<std::logic_error>(no_result));
         destroy();
     }
     void destroy() noexcept {

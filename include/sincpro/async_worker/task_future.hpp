@@ -122,7 +122,7 @@ public:
     template <class Clock, class Duration>
     std::future_status wait_until(std::chrono::time_point<Clock, Duration> t) const {
         if (ready()) return std::future_status::ready;
-        check();
+        if (!(t <= Clock::now())) check();  // who only looks does not block
         if constexpr (std::is_same_v<Clock, detail::clock>) {
             const detail::clock::time_point until = detail::saturate_time(t);
             if (until != detail::clock::time_point::max()) return settled(base::wait_until(until));
@@ -147,7 +147,7 @@ private:
         return status;
     }
     void check() const {
-        if (!ready()) {
+        if (!ready() && base::valid()) {
             detail::check_may_block(
                 "sincpro: task_future::get() and wait() would block a worker's thread; co_await the task instead");
         }

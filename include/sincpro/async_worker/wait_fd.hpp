@@ -12,7 +12,7 @@ namespace sincpro {
 
 namespace detail {
 
-class wait_fd_operation : public operation, fd_wait {
+class wait_fd_operation final : public operation, fd_wait {
 public:
     wait_fd_operation(int descriptor, direction d) noexcept : fd_wait(&wait_fd_operation::is_ready) {
         fd = descriptor;

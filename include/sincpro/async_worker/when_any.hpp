@@ -61,6 +61,7 @@ public:
 
     std::pair<std::size_t, element_t<T>> await_resume() {
         throw_if_cancelled();
+        if (first_ == nullptr) promise_base::awaiting::throw_empty();
         auto& c = static_cast<detail::child<T>&>(*first_);
         const auto index = static_cast<std::size_t>(&c - children_.data());
         return std::pair<std::size_t, element_t<T>>(index, take_element(c.outcome));

@@ -76,8 +76,9 @@ public:
             left_.store(true, std::memory_order_seq_cst);
             give_up_all();
         }
-        if (!thread.joinable()) return;  // somebody else stops it too
-        ended ? thread.join() : thread.detach();
+        if (!thread.joinable()) return;                                     // somebody else stops it too
+        const bool itself = thread.get_id() == std::this_thread::get_id();  // in the destructor of a thread-local
+        ended && !itself ? thread.join() : thread.detach();
     }
 
     /// The same from its own thread: does not wait.
