@@ -302,19 +302,21 @@ TEST_CASE("an exception passes through 100,000 nested tasks") {
 namespace {
 
 template <std::size_t Size>
-task<std::size_t> with_locals() {
-    std::array<unsigned char, Size> bytes{};
-    bytes.back() = 1;
+task<std::size_t> with_locals(std::integral_constant<std::size_t, Size>) {  // of the type, which GCC 11 needs
+    std::array<unsigned char, Size> local{};
+    local.back() = 1;
     co_await yield();
-    co_return Size - 1 + bytes.back();
+    co_return Size - 1 + local.back();
 }
+template <std::size_t Size>
+constexpr std::integral_constant<std::size_t, Size> bytes;
 
 }  // namespace
 
 TEST_CASE("frames of any size work, on whichever threads they are made and destroyed") {
-    CHECK(run_async_task(with_locals<1>()) == 1);
-    CHECK(run_async_task(with_locals<1'000>()) == 1'000);
-    CHECK(run_async_task(with_locals<100'000>()) == 100'000);
+    CHECK(run_async_task(with_locals(bytes<1>)) == 1);
+    CHECK(run_async_task(with_locals(bytes<1'000>)) == 1'000);
+    CHECK(run_async_task(with_locals(bytes<100'000>)) == 100'000);
 
     const auto unused = run_async_task([]() -> task<std::vector<task<int>>> {
         std::vector<task<int>> made;

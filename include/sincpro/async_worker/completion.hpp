@@ -158,8 +158,9 @@ protected:
 /// last copy is dropped without a call the task gets std::future_error(broken_promise).
 ///
 /// `fail(std::exception_ptr)` is a call too: the task gets the exception. `on_cancel(f)` sets what aborts the operation that
-/// was begun: if the task is cancelled first, `f` runs on the worker thread, must not throw, and the task goes on only when
-/// the completion is called or dropped. It returns false, and drops `f`, if the await has ended already.
+/// was begun: if the task is cancelled first, `f` runs on the worker thread, must not throw nor destroy a coroutine that
+/// waits, and the task goes on only when the completion is called or dropped. It returns false, and drops `f`, if the await
+/// has ended already.
 template <class T>
 class completion : public detail::completion_base<T> {
 public:

@@ -89,7 +89,8 @@ public:
     }
 
     /// Writes every task of this worker and where each of its flows is suspended. If a task blocks the thread, it says
-    /// which one that is and where it last resumed. Any thread; waits up to 0.1 s for the loop to answer.
+    /// which one that is and where it last resumed. Any thread; waits up to 0.1 s for the loop to answer. Not while that
+    /// task destroys coroutines of other libraries that wait in tasks.
     void dump(std::ostream& out) const;
 
 private:
