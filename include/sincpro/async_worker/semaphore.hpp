@@ -11,7 +11,8 @@
 namespace sincpro {
 
 /// Lets at most `n` tasks at a time hold a permit, those of several workers too; first come, first served.
-/// It must outlive its permits and those who wait. In the child of a fork use a new one. (asyncio.Semaphore, std::counting_semaphore)
+/// It must outlive its permits and those who wait. In the child of a fork use a new one.
+/// (asyncio.Semaphore, std::counting_semaphore)
 class semaphore {
     class acquire_operation;
 
