@@ -424,8 +424,10 @@ private:
 void fragile_results(const bench& b) {
     b.is.expect(b.worker.run(fragile_value(1, counted(b.objects))).value == 1);
     b.is.expect(b.worker.run(fragile_value(2, counted(b.objects)), 1h).value == 2);
+#if !defined(_WIN32)  // where std::promise hangs after a move that throws
     b.is.expect(b.worker.submit(fragile_value(3, counted(b.objects))).get().value == 3);
     static_cast<void>(b.worker.submit(fragile_value(4, counted(b.objects))));
+#endif
 }
 void fragile_arguments(const bench& b) {
     const fragile f(5, counted(b.objects));

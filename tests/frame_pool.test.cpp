@@ -29,7 +29,7 @@ using sincpro::detail::recycling_allocator;
 using support::alive;
 using support::made;
 
-#if SINCPRO_DETAIL_ASAN || defined(SINCPRO_ASYNC_WORKER_NO_RECYCLING)
+#if SINCPRO_DETAIL_ASAN || defined(SINCPRO_ASYNC_WORKER_NO_RECYCLING) || SINCPRO_DETAIL_THREAD_LOCALS_DIE_FIRST
 constexpr bool recycles = false;
 #else
 constexpr bool recycles = true;

@@ -9,7 +9,7 @@ import posixpath
 import re
 import sys
 
-KNOW_THE_PLATFORM = {"async_worker/poller.hpp", "async_worker/thread_setup.hpp"}
+KNOW_THE_PLATFORM = {"async_worker/config.hpp", "async_worker/poller.hpp", "async_worker/thread_setup.hpp"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:<(sincpro/[^>]+)>|"([^"]+)")', re.M)
 CONDITION = re.compile(r"^\s*#\s*(?:el)?if(?:n?def)?\b.*$", re.M)
 PLATFORM = re.compile(

@@ -103,9 +103,7 @@ private:
         phase pending = phase::pending;
         at.compare_exchange_strong(pending, phase::awaited, std::memory_order_acq_rel, std::memory_order_acquire);
         const auto there = [this] { return published(); };
-        if (until != clock::time_point::max()) return published_.wait_until(lock, until, there);
-        published_.wait(lock, there);
-        return true;
+        return wait_until_there(published_, lock, until, there);
     }
     /// False if it is published.
     bool abandon() noexcept {

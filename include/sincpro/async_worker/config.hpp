@@ -42,6 +42,13 @@
 #define SINCPRO_DETAIL_CLOSURES_DIE_TWICE 0
 #endif
 
+// MinGW frees thread-locals before their destructors have run.
+#if defined(__MINGW32__)
+#define SINCPRO_DETAIL_THREAD_LOCALS_DIE_FIRST 1
+#else
+#define SINCPRO_DETAIL_THREAD_LOCALS_DIE_FIRST 0
+#endif
+
 // A thread-local's address, and what await_suspend reads after it has published its handle, must not be carried across
 // a suspension: clang before 17 does that to functions that it inlines.
 #if defined(__GNUC__)
@@ -53,7 +60,7 @@
 #endif
 
 // One for a program and its shared libraries, also when they hide their symbols: what a thread does they must agree on.
-#if defined(__GNUC__) && !defined(_WIN32)
+#if defined(__GNUC__) && defined(__ELF__)
 #define SINCPRO_DETAIL_SHARED [[gnu::visibility("default")]]
 #else
 #define SINCPRO_DETAIL_SHARED

@@ -46,6 +46,17 @@ inline clock::time_point deadline_after(clock::duration d) {
     return d == clock::duration::max() ? clock::time_point::max() : clock::now() + d;
 }
 
+/// Waits on a condition variable; `time_point::max()` means for ever. True if it is `there()`.
+template <class Changed, class Lock, class Condition>
+bool wait_until_there(Changed& changed, Lock& lock, clock::time_point until, Condition there) {
+    if (until == clock::time_point::max()) {
+        changed.wait(lock, there);
+        return true;
+    }
+    if (until <= clock::now()) return there();  // MinGW would wait for ever for what is long over
+    return changed.wait_until(lock, until, there);
+}
+
 /// "1.5 s", "20 ms", "3 min": at most three digits after the point, in the largest unit that leaves one before it.
 inline std::string to_text(clock::duration d) {
     struct unit {

@@ -42,8 +42,9 @@ private:
         }
     };
 
-#if SINCPRO_DETAIL_ASAN || defined(SINCPRO_ASYNC_WORKER_NO_RECYCLING)
-    static constexpr bool recycling = false;  // a recycled block hides its misuse
+// A recycled block hides its misuse, and what a thread keeps would leak.
+#if SINCPRO_DETAIL_ASAN || defined(SINCPRO_ASYNC_WORKER_NO_RECYCLING) || SINCPRO_DETAIL_THREAD_LOCALS_DIE_FIRST
+    static constexpr bool recycling = false;
 #else
     static constexpr bool recycling = true;
 #endif

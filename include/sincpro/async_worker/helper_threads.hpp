@@ -54,11 +54,7 @@ public:
         state_->stopping = true;
         state_->arrived.notify_all();
         const auto none_left = [this] { return state_->threads.empty(); };
-        if (until == clock::time_point::max()) {
-            state_->ended_one.wait(lock, none_left);
-        } else {
-            state_->ended_one.wait_until(lock, until, none_left);
-        }
+        wait_until_there(state_->ended_one, lock, until, none_left);
         state_->left = true;
         std::thread last = std::move(state_->ended);
         lock.unlock();

@@ -406,11 +406,7 @@ public:
     void wait(clock::time_point until) {
         std::unique_lock lock(mutex_);
         const auto woken = [this] { return woken_; };
-        if (until == clock::time_point::max()) {
-            changed_.wait(lock, woken);
-        } else if (until != clock::time_point::min()) {
-            changed_.wait_until(lock, until, woken);
-        }
+        wait_until_there(changed_, lock, until, woken);
         woken_ = false;
     }
 

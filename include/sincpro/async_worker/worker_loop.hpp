@@ -64,11 +64,7 @@ public:
         begin_stop(until);
         std::unique_lock lock(thread_mutex_);
         const auto has_ended = [this] { return ended_; };
-        if (until == clock::time_point::max()) {
-            thread_ended_.wait(lock, has_ended);
-        } else {
-            thread_ended_.wait_until(lock, until, has_ended);
-        }
+        wait_until_there(thread_ended_, lock, until, has_ended);
         std::thread thread = std::move(thread_);
         const bool ended = ended_;
         lock.unlock();
