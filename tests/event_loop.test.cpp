@@ -207,7 +207,7 @@ TEST_CASE("work that other threads post runs once, on the loop's thread, in the 
         explicit numbered() : work(&numbered::note) {}
         static void note(work& w) noexcept {
             auto& self = static_cast<numbered&>(w);
-            *self.wrong += self.number != *self.next || event_loop::here() != self.on;
+            *self.wrong += self.number != *self.next || sincpro::detail::current().loop != self.on;
             ++*self.next;
         }
         std::size_t number = 0;
@@ -248,12 +248,12 @@ TEST_CASE("work that other threads post runs once, on the loop's thread, in the 
 }
 
 TEST_CASE("the loop is its thread's while it runs, and nobody else's") {
-    CHECK(event_loop::here() == nullptr);
+    CHECK(sincpro::detail::current().loop == nullptr);
     run_loop([](loop_alone& loop) {
-        CHECK(event_loop::here() == &loop);
-        std::thread([] { CHECK(event_loop::here() == nullptr); }).join();
+        CHECK(sincpro::detail::current().loop == &loop);
+        std::thread([] { CHECK(sincpro::detail::current().loop == nullptr); }).join();
     });
-    CHECK(event_loop::here() == nullptr);
+    CHECK(sincpro::detail::current().loop == nullptr);
     CHECK(current().loop == nullptr);
 }
 

@@ -4,7 +4,6 @@
 #include "frame_pool.hpp"
 
 #include <atomic>
-#include <cstddef>
 #include <type_traits>
 #include <utility>
 

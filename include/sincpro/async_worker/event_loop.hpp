@@ -83,8 +83,6 @@ public:
     event_loop(const event_loop&) = delete;
     event_loop& operator=(const event_loop&) = delete;
 
-    /// The loop of this thread's worker, or null.
-    static event_loop* here() noexcept { return static_cast<event_loop*>(current().loop); }
     static event_loop& of(const job& j) noexcept { return static_cast<event_loop&>(*j.loop); }
 
     bool post(work& w) noexcept final {

@@ -6,7 +6,6 @@
 
 #include <atomic>
 #include <coroutine>
-#include <cstddef>
 #include <exception>
 #include <type_traits>
 #include <utility>

@@ -33,12 +33,12 @@ public:
     /// What was here is destroyed; `other` as by the constructor.
     result& operator=(result&& other) noexcept(std::is_nothrow_move_constructible_v<stored>) {
         if (this != &other) {
-            reset();
+            clear();
             take(std::move(other));
         }
         return *this;
     }
-    ~result() { reset(); }
+    ~result() { clear(); }
 
     /// True if there is a value.
     explicit operator bool() const noexcept { return state_ == state::value; }
@@ -69,10 +69,14 @@ public:
         state_ = state::value;
     }
     /// Empty again.
-    void clear() noexcept { reset(); }
+    void clear() noexcept {
+        if (state_ == state::value) std::destroy_at(std::addressof(value_));
+        if (state_ == state::error) std::destroy_at(std::addressof(error_));
+        state_ = state::empty;
+    }
     /// Holds `error` from now on, whatever was here.
     void fail(std::exception_ptr error) noexcept {
-        reset();
+        clear();
         std::construct_at(std::addressof(error_), std::move(error));
         state_ = state::error;
     }
@@ -93,11 +97,6 @@ private:
         if (state_ == state::value) return;
         if (state_ == state::error) std::rethrow_exception(error_);
         throw std::logic_error(detail::no_result);
-    }
-    void reset() noexcept {
-        if (state_ == state::value) std::destroy_at(std::addressof(value_));
-        if (state_ == state::error) std::destroy_at(std::addressof(error_));
-        state_ = state::empty;
     }
     void take(result&& other) {
         if (other.state_ == state::value) std::construct_at(std::addressof(value_), std::move(other.value_));

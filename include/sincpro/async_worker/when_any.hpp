@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <stdexcept>
-#include <tuple>
 #include <utility>
 #include <variant>
 #include <vector>

@@ -3,10 +3,10 @@
 #include "child_job.hpp"
 #include "trace.hpp"
 
-#include <chrono>
 #include <coroutine>
 #include <cstddef>
 #include <exception>
+#include <new>
 #include <utility>
 #include <vector>
 
