@@ -146,3 +146,15 @@ TEST_CASE("a result destroys its value once") {
     CHECK(log.alive() == 0);
     CHECK(log.copied() == 0);
 }
+
+TEST_CASE("an empty result says so when it is asked for its value") {
+    sincpro::result<int> empty;
+    CHECK_FALSE(empty);
+    CHECK(empty.error() == nullptr);
+    CHECK_THROWS_AS(empty.value(), std::logic_error);
+    CHECK_THROWS_AS(std::move(empty).value(), std::logic_error);
+    empty.emplace(3);
+    CHECK(empty.value() == 3);
+    empty.clear();
+    CHECK_THROWS_AS(empty.value(), std::logic_error);
+}

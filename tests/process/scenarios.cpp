@@ -596,7 +596,10 @@ int fork_before_use() {
 }
 
 int fork_idle() {
+    const auto without_a_worker = support::open_descriptors();
     check(run_async_task(gives(3)) == 3, "parent before");
+    const auto keeps_no_descriptor = [&] { return support::open_descriptors() == without_a_worker ? 0 : 1; };
+    check(wait_for_child(fork_child(keeps_no_descriptor)) == 0, "the child has descriptors of the parent's worker");
     const auto thread = run_async_task(thread_of_task());
     check(wait_for_child(fork_child(works_in_child)) == 0, "child");
     check(default_worker().is_running(), "the parent's worker does not run");
