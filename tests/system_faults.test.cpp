@@ -252,7 +252,7 @@ TEST_CASE("a process may exit while another thread makes the default worker") {
         std::thread([] {
             try {
                 run_async_task(yield());
-            } catch (const worker_stopped&) {  // it came too late
+            } catch (const operation_cancelled&) {  // it came too late
             }
         }).detach();
         in_between.wait();
