@@ -8,6 +8,7 @@
 #include <sincpro/async_worker/when_all.hpp>
 #include <sincpro/async_worker/worker.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -704,6 +705,52 @@ TEST_CASE("a result that is there when the wait ends is returned") {
     int value = 0;
     CHECK(&run_async_task(gives_reference(value), 60s) == &value);
     CHECK(thrown<bespoke_error>([] { run_async_task(throws(bespoke_error(2)), 60s); }).code == 2);
+}
+
+namespace {
+
+/// A value of which the n-th move takes a long time.
+class slow_to_move {
+public:
+    slow_to_move(int slow_move, std::chrono::milliseconds time, std::atomic<int>& moves)
+        : slow_move_(slow_move), time_(time), moves_(&moves) {}
+    slow_to_move(slow_to_move&& other) noexcept
+        : slow_move_(other.slow_move_), time_(other.time_), moves_(other.moves_) {
+        if (++*moves_ == slow_move_) {
+            std::this_thread::sleep_for(time_);
+        }
+    }
+
+private:
+    int slow_move_;
+    std::chrono::milliseconds time_;
+    std::atomic<int>* moves_;
+};
+
+}  // namespace
+
+TEST_CASE("a result that is on its way to the caller when the deadline passes is returned") {
+    struct coroutines {
+        static task<slow_to_move> make(int slow_move, std::chrono::milliseconds time, std::atomic<int>& moves) {
+            co_return slow_to_move(slow_move, time, moves);
+        }
+    };
+    worker patient({.cancel_grace = std::chrono::milliseconds::max()});
+    int returned = 0;
+    // On its way it is moved once on the worker thread and once on the caller's; before that the deadline counts.
+    for (auto timeout = 5ms; returned < 2 && timeout < 20s; timeout *= 2) {
+        returned = 0;
+        for (int slow_move = 1; slow_move <= 4; ++slow_move) {
+            std::atomic<int> moves = 0;
+            try {
+                patient.run(coroutines::make(slow_move, 3 * timeout, moves), timeout);
+                ++returned;
+            } catch (const timeout_error& e) {
+                CHECK(e.task_stopped());
+            }
+        }
+    }
+    CHECK(returned == 2);
 }
 
 TEST_CASE("when the deadline passes the task is cancelled and has unwound before the caller goes on") {
