@@ -144,6 +144,16 @@ void forks(const std::string& scenario) {
     }
 }
 
+/// Where a thread ends AddressSanitizer takes a lock (of Quarantine::Drain) which a fork copies as it is, so the child may
+/// hang when a thread of its own ends.
+[[maybe_unused]] void threads_end_and_it_forks(const std::string& scenario) {
+    if constexpr (TESTS_WITH_ADDRESS_SANITIZER) {
+        WARN("not with AddressSanitizer: " << scenario);
+    } else {
+        forks(scenario);
+    }
+}
+
 }  // namespace
 
 TEST_CASE("in the child of a fork every worker is not started, and its first call starts a new thread") {
@@ -167,13 +177,13 @@ TEST_CASE("in the child of a fork no permit goes to a task of the parent") { for
 #if !SINCPRO_DETAIL_TSAN
 TEST_CASE("a busy process may fork at any time") {
     forks("fork_many_times_while_busy");
-    forks("fork_while_workers_start_and_stop");
     forks("fork_during_the_first_call");
+    threads_end_and_it_forks("fork_while_workers_start_and_stop");
 }
 
 TEST_CASE("in the child of a fork every future of a task that had not ended throws worker_stopped") {
     forks("fork_while_tasks_end");
-    forks("fork_while_a_worker_is_destroyed");
+    threads_end_and_it_forks("fork_while_a_worker_is_destroyed");
 }
 
 TEST_CASE("a fork waits for no code of the user's") { forks("fork_while_results_ask_the_worker"); }

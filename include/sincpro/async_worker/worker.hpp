@@ -83,9 +83,10 @@ public:
 
     /// Options for the next start. Throws std::logic_error while the worker runs.
     void configure(worker_options options) {
+        auto replaced = std::make_unique<worker_options>(std::move(options));  // destroyed after the lock is let go
         const auto lock = locked();
         if (loop_) throw std::logic_error("sincpro: configure() while the worker runs; call shutdown() first");
-        std::swap(options_, options);  // destroyed after the lock is let go
+        std::swap(options_, replaced);
     }
 
     /// Writes every task of this worker and where each of its flows is suspended. If a task blocks the thread, it says
@@ -134,7 +135,7 @@ private:
         set_handlers<Lazily>();
         const auto lock = locked();
         if (closed_) throw worker_stopped();
-        if (!loop_) loop_ = detail::worker_loop::start(options_);
+        if (!loop_) loop_ = detail::worker_loop::start(*options_);
         return loop_;
     }
     /// Lets go of a loop that has ended.
@@ -182,11 +183,11 @@ private:
 
     mutable std::mutex mutex_;
     detail::counted_ptr<detail::worker_loop> loop_;
-    worker_options options_;
+    std::unique_ptr<worker_options> options_;
     bool closed_ = false;  // for good: the process ends
 };
 
-inline worker::worker(worker_options options) : options_(std::move(options)) {}
+inline worker::worker(worker_options options) : options_(std::make_unique<worker_options>(std::move(options))) {}
 
 inline worker::~worker() {
     if (loop_ && is_part_of(*loop_)) {
@@ -236,7 +237,7 @@ inline void worker::dump(std::ostream& out) const {
     {
         const auto lock = locked();
         running = loop_;
-        name = options_.name;
+        name = options_->name;
     }
     std::string text = running ? running->dump() : std::string();
     if (text.empty()) text = "worker \"" + name + "\": not running\n";
