@@ -171,8 +171,8 @@ struct task_promise_base : promise_base {
             return foreign_await<A>(std::forward<A>(a));
         } else if constexpr (std::is_constructible_v<std::remove_cvref_t<awaiter_t<A>>, awaiter_t<A>>) {
             if constexpr (std::is_lvalue_reference_v<awaiter_t<A>>) {
-                return type(
-                    detail::get_awaiter(std::forward<A>(a)));  // a copy, as GCC 11 and 12 make of an lvalue in any case
+                // A copy, as GCC 11 and 12 make of an lvalue in any case.
+                return type(detail::get_awaiter(std::forward<A>(a)));
             } else {
                 return detail::get_awaiter(std::forward<A>(a));
             }
