@@ -714,14 +714,19 @@ TEST_CASE("a suspended coroutine of a stranger may be destroyed while what it wa
 
 namespace {
 
-task<> short_sleep() { co_await sleep_for(1ms); }
+task<> note_that_it_began(bool& begun) {
+    begun = true;
+    co_await sleep_for(1h);
+}
+
+using waits = task<> (*)(bool& begun);
 
 /// `wait`, `depth` tasks deep.
-task<> deep(int depth, task<> (*wait)()) {
+task<> deep(int depth, waits wait, bool& begun) {
     if (depth == 0) {
-        co_await wait();
+        co_await wait(begun);
     } else {
-        co_await deep(depth - 1, wait);
+        co_await deep(depth - 1, wait, begun);
     }
 }
 
@@ -729,20 +734,27 @@ task<> deep(int depth, task<> (*wait)()) {
 
 TEST_CASE("children whose beginning is queued when a stranger's coroutine is dropped are not begun") {
     struct coroutines {
-        static task<> all() { co_await sincpro::when_all(short_sleep(), short_sleep()); }
-        static task<> any() { co_await sincpro::when_any(short_sleep(), short_sleep()); }
-        static task<> timeout() { co_await sincpro::with_timeout(short_sleep(), 1s); }
-        static task<> shielded() { co_await sincpro::shield(short_sleep()); }
-        static owned_coroutine stranger(int depth, task<> (*wait)()) { co_await deep(depth, wait); }
-        static task<> drops(int depth, task<> (*wait)()) {
-            { const owned_coroutine dropped = stranger(depth, wait); }
-            co_await sleep_for(2ms);
+        static task<> all(bool& begun) { co_await sincpro::when_all(note_that_it_began(begun), sleep_long()); }
+        static task<> any(bool& begun) { co_await sincpro::when_any(note_that_it_began(begun), sleep_long()); }
+        static task<> timeout(bool& begun) { co_await sincpro::with_timeout(note_that_it_began(begun), 1h); }
+        static task<> shielded(bool& begun) { co_await sincpro::shield(note_that_it_began(begun)); }
+        static owned_coroutine stranger(int depth, waits wait, bool& begun) { co_await deep(depth, wait, begun); }
+        static task<int> drop(waits wait) {
+            int queued = 0;
+            for (int depth = 0; depth < 70; ++depth) {  // each 32nd level begins its children by the queue
+                bool begun = false;
+                { const owned_coroutine dropped = stranger(depth, wait, begun); }
+                queued += begun ? 0 : 1;
+                const bool at_once = begun;
+                co_await yield();
+                co_await yield();
+                CHECK(begun == at_once);
+            }
+            co_return queued;
         }
     };
     for (const auto wait : {coroutines::all, coroutines::any, coroutines::timeout, coroutines::shielded}) {
-        for (int depth = 28; depth < 34; ++depth) {  // each 32nd level begins its children by the queue
-            run_async_task(coroutines::drops(depth, wait));
-        }
+        CHECK(run_async_task(coroutines::drop(wait)) == 2);
     }
 }
 

@@ -451,10 +451,3 @@ TEST_CASE("cancelling unwinds 100,000 suspended tasks from the innermost out") {
     REQUIRE_THROWS_AS(future.get(), sincpro::operation_cancelled);
     CHECK(is_ascending(order, depth));
 }
-
-TEST_CASE("a task that has no result, as one that forgets its co_return, ends with a logic_error") {
-    sincpro::detail::outermost<int> suspended(number(1));
-    sincpro::result<int> outcome;
-    suspended.finish(outcome);
-    CHECK_THROWS_WITH(std::move(outcome).value(), support::contains("must end in co_return"));
-}

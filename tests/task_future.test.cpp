@@ -716,8 +716,6 @@ TEST_CASE("get and wait on a worker's thread are an error unless the future is r
     }) == 5);
 }
 
-// Shutdown
-
 TEST_CASE("who only looks may ask a future on a worker's thread too") {
     sincpro::run_async_task([]() -> task<> {
         auto future = submit_async_task(sincpro::sleep_for(2ms));
@@ -729,6 +727,8 @@ TEST_CASE("who only looks may ask a future on a worker's thread too") {
         future.get();
     });
 }
+
+// Shutdown
 
 TEST_CASE("a shutdown ends every future") {
     const lifetimes log;

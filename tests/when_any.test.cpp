@@ -93,10 +93,6 @@ static_assert(std::is_same_v<void_or_reference, std::variant<std::monostate, std
 using index_and_int = decltype(run_async_task(when_any(std::declval<std::vector<task<int>>>())));
 static_assert(std::is_same_v<index_and_int, std::pair<std::size_t, int>>);
 
-}  // namespace
-
-namespace {
-
 template <class Operation>
 task<> await_twice(Operation o) {
     static_cast<void>(co_await std::move(o));

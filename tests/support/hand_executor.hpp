@@ -1,5 +1,6 @@
 #pragma once
 
+#include <sincpro/async_worker/outermost.hpp>
 #include <sincpro/async_worker/result.hpp>
 #include <sincpro/async_worker/task.hpp>
 

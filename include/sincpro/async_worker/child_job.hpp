@@ -2,6 +2,7 @@
 
 #include "as_task.hpp"
 #include "event_loop.hpp"
+#include "outermost.hpp"
 #include "result.hpp"
 
 #include <coroutine>

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "outermost.hpp"
 #include "result.hpp"
-#include "task.hpp"
 #include "worker_loop.hpp"
 
 #include <coroutine>

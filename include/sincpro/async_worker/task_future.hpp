@@ -69,8 +69,8 @@ inline void check_may_block(const char* what) {
 /// The future of a task that submit_async_task started: a std::future that can also cancel.
 ///
 /// Dropping it lets the task go on by itself; what that throws then goes to worker_options::on_unobserved_exception. On a
-/// worker's thread get() and wait() throw std::system_error(resource_deadlock_would_occur) unless it is ready: co_await the
-/// task itself there.
+/// worker's thread get(), wait() and waits for a time to come throw std::system_error(resource_deadlock_would_occur) unless
+/// it is ready: co_await the task itself there.
 template <class R>
 class task_future : public std::future<R> {
     using base = std::future<R>;
