@@ -4,15 +4,12 @@
 
 #if defined(__GNUC__) && (__cplusplus < 202002L || !defined(__cpp_exceptions))
 #error "Sincpro Async Worker needs C++20 and exceptions: compile with -std=c++20, without -fno-exceptions"
-#endif
+#else
 
 #include "async_worker/as_result.hpp"
 #include "async_worker/await_callback.hpp"
 #include "async_worker/awaitable.hpp"
 #include "async_worker/cancellation.hpp"
-#include "async_worker/completion.hpp"
-#include "async_worker/config.hpp"
-#include "async_worker/default_worker.hpp"
 #include "async_worker/errors.hpp"
 #include "async_worker/result.hpp"
 #include "async_worker/run_async_task.hpp"
@@ -29,3 +26,5 @@
 #include "async_worker/with_timeout.hpp"
 #include "async_worker/worker.hpp"
 #include "async_worker/worker_options.hpp"
+
+#endif

@@ -1,13 +1,16 @@
 #pragma once
 
-#include "as_task.hpp"
+#include "detail/base/config.hpp"
+#include "detail/coroutine/as_task.hpp"
 #include "result.hpp"
+#include "task.hpp"
 
 #include <exception>
+#include <memory>
 #include <type_traits>
 #include <utility>
 
-namespace sincpro {
+namespace sincpro::inline SINCPRO_DETAIL_VERSION {
 
 namespace detail {
 
@@ -17,14 +20,14 @@ task<result<T>> capture(task<T> t) {
     try {
         if constexpr (std::is_void_v<T>) {
             co_await std::move(t);
-            outcome.emplace();
+            result_access::set_value(outcome);
         } else if constexpr (std::is_reference_v<T>) {
-            outcome.emplace(std::addressof(co_await std::move(t)));
+            result_access::set_value(outcome, std::addressof(co_await std::move(t)));
         } else {
-            outcome.emplace(co_await std::move(t));
+            result_access::set_value(outcome, co_await std::move(t));
         }
     } catch (...) {
-        outcome.fail(std::current_exception());
+        result_access::set_exception(outcome, std::current_exception());
     }
     co_return outcome;
 }
@@ -38,4 +41,4 @@ template <class A>
     return detail::capture(detail::as_task(std::forward<A>(a)));
 }
 
-}  // namespace sincpro
+}  // namespace sincpro::inline SINCPRO_DETAIL_VERSION

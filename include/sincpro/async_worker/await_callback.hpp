@@ -1,17 +1,193 @@
 #pragma once
 
 #include "awaitable.hpp"
-#include "cancellation.hpp"
-#include "closure.hpp"
-#include "completion.hpp"
-#include "task.hpp"
+#include "detail/base/config.hpp"
+#include "detail/base/diagnostics.hpp"
+#include "detail/base/frame_cache.hpp"
+#include "detail/base/function.hpp"
+#include "detail/coroutine/operation.hpp"
+#include "result.hpp"
 
+#include <atomic>
 #include <concepts>
 #include <coroutine>
+#include <exception>
+#include <memory>
+#include <mutex>
 #include <type_traits>
 #include <utility>
 
-namespace sincpro {
+#if SINCPRO_DETAIL_DEFINITIONS
+#include "detail/loop/event_loop.hpp"
+#include "errors.hpp"
+
+#include <future>
+#include <stdexcept>
+#endif
+
+namespace sincpro::inline SINCPRO_DETAIL_VERSION {
+
+template <class T = void>
+class completion;
+
+namespace detail {
+
+template <class T, class Initiate>
+class callback_operation;
+
+/// What a task that awaits a callback and the holders of its completion share; what does not depend on the value.
+class callback_state : public recycled {
+public:
+    using hook = std::function<void()>;
+
+    callback_state() noexcept = default;
+    callback_state(const callback_state&) = delete;
+    callback_state& operator=(const callback_state&) = delete;
+
+    // For the completions, on any thread.
+
+    /// True if the task will get what `store(context, outcome)` puts into its outcome.
+    bool complete(void (*store)(void* context, callback_state& state), void* context);
+    bool fail(std::exception_ptr error);
+    bool on_cancel(hook abort);
+    void add_completion() noexcept { completions_.fetch_add(1, std::memory_order_relaxed); }
+    /// The last one to go resumes the task, if nobody has.
+    void release_completion() noexcept;
+
+    // For the task's operation, on the worker thread.
+
+    /// False if the callback has come already.
+    bool wait(operation& o, event_loop& loop) noexcept;
+    /// True if the task may go on at once; else the callback will resume it.
+    bool cancel() noexcept;
+    /// The operation ends without having been resumed.
+    void leave() noexcept;
+    void throw_if_cancelled();
+    void release() noexcept {
+        if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    }
+
+protected:
+    virtual ~callback_state() = default;
+    virtual void set_exception(std::exception_ptr error) noexcept = 0;
+
+private:
+    enum class phase : unsigned char { pending, completed, aborting, cancelled };
+
+    std::atomic<unsigned> completions_{1};  // copies of the completion
+    std::atomic<unsigned> owners_{2};       // the operation, and one for all completions
+    std::mutex mutex_;
+    phase phase_ = phase::pending;
+    operation* waiter_ = nullptr;
+    event_loop* loop_ = nullptr;
+    hook abort_;
+};
+
+template <class T>
+class callback_state_of final : public callback_state {
+public:
+    result<T> outcome;
+
+private:
+    void set_exception(std::exception_ptr error) noexcept override {
+        result_access::set_exception(outcome, std::move(error));
+    }
+};
+
+template <class T>
+class completion_base {
+public:
+    completion_base(const completion_base& other) noexcept : state_(other.state_) {
+        if (state_ != nullptr) state_->add_completion();
+    }
+    completion_base(completion_base&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+    completion_base& operator=(completion_base other) noexcept {
+        std::swap(state_, other.state_);
+        return *this;
+    }
+    ~completion_base() {
+        if (state_ != nullptr) state_->release_completion();
+    }
+
+    /// Ends the await with an exception instead. True if the task will get it. A null pointer becomes a std::logic_error.
+    /// Any thread.
+    bool fail(std::exception_ptr error) const { return state_ != nullptr && state_->fail(std::move(error)); }
+
+    /// Sets what aborts the operation that was begun, if the task is cancelled before it is completed: `f` then runs on
+    /// the worker thread and must not throw, and the task goes on only when the completion is called or dropped, so what
+    /// lives in its frame is valid until then. False, and `f` is dropped, if the await has ended already. Any thread.
+    bool on_cancel(std::function<void()> f) const { return state_ != nullptr && state_->on_cancel(std::move(f)); }
+
+protected:
+    explicit completion_base(callback_state_of<T>& s) noexcept : state_(&s) {}
+
+    /// Makes the value of `value`. True if the task will get it.
+    template <class... Value>
+    bool complete(Value&&... value) const {
+        if (state_ == nullptr) return false;
+        auto store = [&](callback_state& s) {
+            result_access::set_value(static_cast<callback_state_of<T>&>(s).outcome, std::forward<Value>(value)...);
+        };
+        using store_type = decltype(store);
+        return state_->complete([](void* context, callback_state& s) { (*static_cast<store_type*>(context))(s); },
+                                std::addressof(store));
+    }
+
+private:
+    callback_state_of<T>* state_;
+};
+
+}  // namespace detail
+
+/// What resumes a task that awaits a callback. Copies are one: the first call on any of them, from any thread, counts; it
+/// returns true if the task will get the value. Later calls, and calls after the task was cancelled, do nothing. When the
+/// last copy is dropped without a call the task gets std::future_error(broken_promise).
+///
+/// `fail(std::exception_ptr)` is a call too: the task gets the exception. `on_cancel(f)` sets what aborts the operation that
+/// was begun: if the task is cancelled first, `f` runs on the worker thread, must not throw nor destroy a coroutine that
+/// waits, and the task goes on only when the completion is called or dropped. It returns false, and drops `f`, if the await
+/// has ended already.
+template <class T>
+class completion : public detail::completion_base<T> {
+public:
+    /// Resumes the task with `value`. True if the task will get it.
+    template <class U = T>
+        requires std::convertible_to<U, T>
+    bool operator()(U&& value) const {
+        return this->complete(std::forward<U>(value));
+    }
+
+private:
+    template <class, class>
+    friend class detail::callback_operation;
+    using detail::completion_base<T>::completion_base;
+};
+
+/// Of a task that awaits a reference.
+template <class T>
+class completion<T&> : public detail::completion_base<T&> {
+public:
+    /// Resumes the task with a reference to `value`. True if the task will get it.
+    bool operator()(T& value) const { return this->complete(std::addressof(value)); }
+
+private:
+    template <class, class>
+    friend class detail::callback_operation;
+    using detail::completion_base<T&>::completion_base;
+};
+
+/// Of a task that awaits a call without a value.
+template <>
+class completion<void> : public detail::completion_base<void> {
+public:
+    /// Resumes the task. True if the task will notice.
+    bool operator()() const { return complete(); }
+
+private:
+    template <class, class>
+    friend class detail::callback_operation;
+    using detail::completion_base<void>::completion_base;
+};
 
 namespace detail {
 
@@ -24,16 +200,31 @@ public:
     callback_operation(callback_operation&& other) : operation(other), initiate_(std::move(other.initiate_)) {}
     ~callback_operation() {
         if (state_ == nullptr) return;
-        if (linked_) state_->leave();
-        state_->drop_state();
+        if (is_in_job()) state_->leave();
+        state_->release();
     }
 
     bool await_ready() const noexcept { return false; }
     template <class Promise>
-    bool await_suspend(std::coroutine_handle<Promise> h);
+    bool await_suspend(std::coroutine_handle<Promise> h) {
+        if (!begin(h)) return true;
+        if (state_ != nullptr) std::exchange(state_, nullptr)->release();  // it is awaited again
+        try {
+            state_ = new callback_state_of<T>;
+            std::move(initiate_)(completion<T>(*state_));
+        } catch (...) {
+            if (state_ != nullptr) state_->leave();
+            leave_job();
+            throw;
+        }
+        if (state_->wait(*this, *loop_)) return true;
+        leave_job();
+        return false;
+    }
     T await_resume() {
         throw_if_cancelled();
-        return state_->take();
+        state_->throw_if_cancelled();
+        return result_access::take(state_->outcome);  // here: a completion that is kept must not keep what it brought
     }
     void cancel(cancel_list&) noexcept override {
         if (state_->cancel()) complete_cancelled();
@@ -41,28 +232,87 @@ public:
 
 private:
     Initiate initiate_;
-    callback_state<T>* state_ = nullptr;
+    callback_state_of<T>* state_ = nullptr;
 };
 
-}  // namespace detail
+#if SINCPRO_DETAIL_DEFINITIONS
 
-template <class T, class Initiate>
-template <class Promise>
-bool detail::callback_operation<T, Initiate>::await_suspend(std::coroutine_handle<Promise> h) {
-    if (!begin(h)) return true;
-    if (state_ != nullptr) std::exchange(state_, nullptr)->drop_state();  // it is awaited again
-    try {
-        state_ = new callback_state<T>;
-        std::move(initiate_)(completion<T>(*state_));
-    } catch (...) {
-        if (state_ != nullptr) state_->leave();
-        unlink();
-        throw;
+SINCPRO_DETAIL_INLINE bool callback_state::complete(void (*store)(void*, callback_state&), void* context) {
+    hook dropped;  // after the lock is released: it may hold the last completion
+    const std::lock_guard lock(mutex_);
+    if (phase_ != phase::pending && phase_ != phase::aborting) return false;
+    const bool wanted = phase_ == phase::pending;
+    if (wanted) store(context, *this);
+    phase_ = wanted ? phase::completed : phase::cancelled;
+    dropped.swap(abort_);
+    if (waiter_ != nullptr) loop_->post(*std::exchange(waiter_, nullptr));
+    return wanted;
+}
+
+SINCPRO_DETAIL_INLINE bool callback_state::fail(std::exception_ptr error) {
+    if (!error) {
+        error = exception_of<std::logic_error>("sincpro: completion::fail() was called without an exception");
     }
-    if (state_->wait(*this, *job_)) return true;
-    unlink();
+    return complete(
+        [](void* context, callback_state& s) { s.set_exception(std::move(*static_cast<std::exception_ptr*>(context))); },
+        &error);
+}
+
+SINCPRO_DETAIL_INLINE void callback_state::release_completion() noexcept {
+    if (completions_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    complete(
+        [](void*, callback_state& s) {
+            s.set_exception(exception_of<std::future_error>(std::future_errc::broken_promise));
+        },
+        nullptr);
+    release();
+}
+
+SINCPRO_DETAIL_INLINE bool callback_state::on_cancel(hook abort) {
+    const std::lock_guard lock(mutex_);
+    if (phase_ != phase::pending) return false;
+    abort_.swap(abort);
+    return true;
+}
+
+SINCPRO_DETAIL_INLINE bool callback_state::wait(operation& o, event_loop& loop) noexcept {
+    const std::lock_guard lock(mutex_);
+    if (phase_ != phase::pending) return false;
+    waiter_ = &o;
+    loop_ = &loop;
+    return true;
+}
+
+SINCPRO_DETAIL_INLINE bool callback_state::cancel() noexcept {
+    hook abort;
+    {
+        const std::lock_guard lock(mutex_);
+        if (phase_ != phase::pending) return false;
+        abort.swap(abort_);
+        phase_ = abort ? phase::aborting : phase::cancelled;
+        if (!abort) waiter_ = nullptr;
+    }
+    if (!abort) return true;
+    abort();
     return false;
 }
+
+SINCPRO_DETAIL_INLINE void callback_state::leave() noexcept {
+    hook dropped;
+    const std::lock_guard lock(mutex_);
+    dropped.swap(abort_);
+    if (phase_ != phase::completed) phase_ = phase::cancelled;
+    waiter_ = nullptr;
+}
+
+SINCPRO_DETAIL_INLINE void callback_state::throw_if_cancelled() {
+    const std::lock_guard lock(mutex_);
+    if (phase_ != phase::completed) throw operation_cancelled();
+}
+
+#endif
+
+}  // namespace detail
 
 /// Awaits a callback of another library. `initiate(completion<T>)` is called once on the worker thread; it begins the
 /// operation and sees to it that the completion is called, now, later or on another thread. The task goes on with the value
@@ -78,8 +328,8 @@ template <class T = void, class Initiate>
     if constexpr (std::is_invocable_v<std::decay_t<Initiate>, completion<T>>) {
         return detail::callback_operation<T, std::decay_t<Initiate>>(std::forward<Initiate>(initiate));
     } else {
-        return detail::misused::instead();
+        return detail::misused::instead<T>();
     }
 }
 
-}  // namespace sincpro
+}  // namespace sincpro::inline SINCPRO_DETAIL_VERSION

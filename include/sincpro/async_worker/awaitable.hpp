@@ -1,11 +1,13 @@
 #pragma once
 
+#include "detail/base/config.hpp"
+
 #include <concepts>
 #include <coroutine>
 #include <type_traits>
 #include <utility>
 
-namespace sincpro {
+namespace sincpro::inline SINCPRO_DETAIL_VERSION {
 
 namespace detail {
 
@@ -33,16 +35,24 @@ decltype(auto) get_awaiter(A&& a) {
 template <class A>
 using awaiter_t = decltype(detail::get_awaiter(std::declval<A>()));
 
+/// Stands for the promise of whatever coroutine awaits: complete, so that a deduced `await_suspend` may inspect it.
+struct unknown_promise {};
+
 template <class T>
-concept awaiter = requires(T& a, std::coroutine_handle<> h) {
+inline constexpr bool is_await_suspend_result = std::is_void_v<T> || std::is_same_v<T, bool>;
+template <class Promise>
+inline constexpr bool is_await_suspend_result<std::coroutine_handle<Promise>> = true;
+
+template <class T>
+concept awaiter = requires(T& a, std::coroutine_handle<unknown_promise> h) {
     {a.await_ready() ? 0 : 1};
-    a.await_suspend(h);
+    requires is_await_suspend_result<decltype(a.await_suspend(h))>;
     a.await_resume();
 };
 
 }  // namespace detail
 
-/// What can be `co_await`ed, of this library or another.
+/// What can be `co_await`ed, of this library or another, by a coroutine of any type.
 template <class A>
 concept awaitable = detail::awaiter<std::remove_reference_t<detail::awaiter_t<A>>>;
 
@@ -62,4 +72,4 @@ concept awaitable_factory = std::invocable<F> && awaitable<std::invoke_result_t<
 
 }  // namespace detail
 
-}  // namespace sincpro
+}  // namespace sincpro::inline SINCPRO_DETAIL_VERSION

@@ -1,16 +1,18 @@
 #pragma once
 
-#include "duration.hpp"
+#include "detail/base/config.hpp"
+#include "detail/base/duration.hpp"
+#include "detail/base/intrusive_ptr.hpp"
 
 #include <exception>
-#include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
 
-namespace sincpro {
+namespace sincpro::inline SINCPRO_DETAIL_VERSION {
 
 /// A `co_await` in the source of a task. The strings are the compiler's own and live for ever.
 struct await_location {
@@ -23,14 +25,13 @@ struct await_location {
 class operation_cancelled : public std::system_error {
 public:
     /// Its code is std::errc::operation_canceled.
-    operation_cancelled() : operation_cancelled("the task was cancelled") {}
+    operation_cancelled();
     /// One sentence, without the text of the code.
     const char* what() const noexcept override { return text_; }
 
 protected:
     /// `text` is kept as a pointer: a literal.
-    explicit operation_cancelled(const char* text)
-        : std::system_error(std::make_error_code(std::errc::operation_canceled)), text_(text) {}
+    explicit operation_cancelled(const char* text);
 
 private:
     const char* text_;  // a literal
@@ -39,7 +40,7 @@ private:
 /// The worker was shut down and the task did not stop in time, or the worker has ended for good.
 class worker_stopped : public operation_cancelled {
 public:
-    worker_stopped() : operation_cancelled("the worker was shut down before the task ended") {}
+    worker_stopped();
 };
 
 namespace detail {
@@ -55,15 +56,7 @@ std::exception_ptr exception_of(Args... args) noexcept {
 }
 
 /// "client.cpp:42 (fetch) <- client.cpp:17 (load)"
-inline std::string to_text(std::span<const await_location> chain) {
-    std::string text;
-    for (const await_location& at : chain) {
-        const std::string file = at.file;
-        if (!text.empty()) text += " <- ";
-        text += file.substr(file.find_last_of("/\\") + 1) + ':' + std::to_string(at.line) + " (" + at.function + ')';
-    }
-    return text;
-}
+std::string to_text(std::span<const await_location> chain);
 
 }  // namespace detail
 
@@ -72,49 +65,103 @@ inline std::string to_text(std::span<const await_location> chain) {
 class timeout_error : public std::system_error {
 public:
     /// Of an operation that has ended, for code that has time limits of its own. Its code is std::errc::timed_out.
-    explicit timeout_error(std::string what = "the operation took too long")
-        : timeout_error(std::move(what), true, {}) {}
+    explicit timeout_error(std::string what = "the operation took too long");
 
     /// With what task_stopped() and suspended_at() are to say.
-    timeout_error(std::string what, bool task_stopped, std::vector<await_location> suspended_at)
-        : std::system_error(std::make_error_code(std::errc::timed_out)),
-          report_(std::make_shared<report>(report{std::move(what), std::move(suspended_at), task_stopped})) {}
+    timeout_error(std::string what, bool task_stopped, std::vector<await_location> suspended_at);
 
-    timeout_error(const timeout_error&) noexcept = default;             ///< Also where it is moved from.
-    timeout_error& operator=(const timeout_error&) noexcept = default;  ///< As above.
+    timeout_error(const timeout_error&) noexcept;             ///< Also where it is moved from.
+    timeout_error& operator=(const timeout_error&) noexcept;  ///< As above.
+    SINCPRO_DETAIL_INLINE ~timeout_error() override;
 
     /// One sentence, without the text of the code.
-    const char* what() const noexcept override { return report_->text.c_str(); }
+    SINCPRO_DETAIL_INLINE const char* what() const noexcept override;
 
     /// True if the task has ended: whatever it referred to may be destroyed. If false its worker owns it until it ends.
-    bool task_stopped() const noexcept { return report_->task_stopped; }
+    bool task_stopped() const noexcept;
 
     /// The `co_await` that the task was suspended in when the time was over, then those that wait for it, outwards. Empty
     /// if the worker thread did not say so in time. The range lives as long as a copy of this exception.
-    std::span<const await_location> suspended_at() const noexcept { return report_->suspended_at; }
+    std::span<const await_location> suspended_at() const noexcept;
 
 private:
-    struct report {
-        std::string text;
-        std::vector<await_location> suspended_at;
-        bool task_stopped;
-    };
-    std::shared_ptr<const report> report_;
+    struct report;
+    detail::intrusive_ptr<report> report_;
 };
 
 namespace detail {
 
-inline timeout_error make_timeout_error(clock::duration limit, bool task_stopped, std::vector<await_location> chain,
-                                        const std::string& otherwise = {}) {
+timeout_error make_timeout_error(clock::duration limit, bool task_stopped, std::vector<await_location> chain,
+                                 const std::string& otherwise = {});
+
+}  // namespace detail
+
+#if SINCPRO_DETAIL_DEFINITIONS
+
+SINCPRO_DETAIL_INLINE operation_cancelled::operation_cancelled() : operation_cancelled("the task was cancelled") {}
+SINCPRO_DETAIL_COLD operation_cancelled::operation_cancelled(const char* text)
+    : std::system_error(std::make_error_code(std::errc::operation_canceled)), text_(text) {}
+
+SINCPRO_DETAIL_COLD worker_stopped::worker_stopped()
+    : operation_cancelled("the worker was shut down before the task ended") {}
+
+struct timeout_error::report : detail::ref_counted<report> {
+    report(std::string t, std::vector<await_location> at, bool stopped)
+        : text(std::move(t)), suspended_at(std::move(at)), task_stopped(stopped) {}
+    ~report() = default;
+    std::string text;
+    std::vector<await_location> suspended_at;
+    bool task_stopped;
+};
+
+SINCPRO_DETAIL_INLINE timeout_error::timeout_error(std::string what) : timeout_error(std::move(what), true, {}) {}
+SINCPRO_DETAIL_COLD timeout_error::timeout_error(std::string what, bool task_stopped,
+                                                   std::vector<await_location> suspended_at)
+    : std::system_error(std::make_error_code(std::errc::timed_out)),
+      report_(new report(std::move(what), std::move(suspended_at), task_stopped)) {}
+SINCPRO_DETAIL_INLINE timeout_error::timeout_error(const timeout_error&) noexcept = default;
+SINCPRO_DETAIL_INLINE timeout_error& timeout_error::operator=(const timeout_error&) noexcept = default;
+SINCPRO_DETAIL_INLINE timeout_error::~timeout_error() = default;
+SINCPRO_DETAIL_INLINE bool timeout_error::task_stopped() const noexcept { return report_->task_stopped; }
+SINCPRO_DETAIL_INLINE std::span<const await_location> timeout_error::suspended_at() const noexcept {
+    return report_->suspended_at;
+}
+SINCPRO_DETAIL_INLINE const char* timeout_error::what() const noexcept { return report_->text.c_str(); }
+
+namespace detail {
+
+SINCPRO_DETAIL_COLD std::string to_text(std::span<const await_location> chain) {
+    std::string text;
+    for (const await_location& at : chain) {
+        std::string_view file = at.file;
+        file.remove_prefix(file.find_last_of("/\\") + 1);
+        if (!text.empty()) text += " <- ";
+        text += file;
+        text += ':';
+        text += std::to_string(at.line);
+        text += " (";
+        text += at.function;
+        text += ')';
+    }
+    return text;
+}
+
+SINCPRO_DETAIL_COLD timeout_error make_timeout_error(clock::duration limit, bool task_stopped,
+                                                       std::vector<await_location> chain,
+                                                       const std::string& otherwise) {
     std::string text = "task took longer than " + to_text(limit);
     if (!chain.empty()) {
-        text += "; suspended at " + to_text(chain);
+        text += "; suspended at ";
+        text += to_text(chain);
     } else if (!otherwise.empty()) {
-        text += "; " + otherwise;
+        text += "; ";
+        text += otherwise;
     }
     return timeout_error(std::move(text), task_stopped, std::move(chain));
 }
 
 }  // namespace detail
 
-}  // namespace sincpro
+#endif
+
+}  // namespace sincpro::inline SINCPRO_DETAIL_VERSION

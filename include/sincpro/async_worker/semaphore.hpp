@@ -1,14 +1,20 @@
 #pragma once
 
 #include "awaitable.hpp"
-#include "cancellation.hpp"
+#include "detail/base/config.hpp"
+#include "detail/base/intrusive_list.hpp"
+#include "detail/coroutine/operation.hpp"
 
 #include <coroutine>
 #include <cstddef>
 #include <mutex>
 #include <utility>
 
-namespace sincpro {
+#if SINCPRO_DETAIL_DEFINITIONS
+#include "detail/loop/event_loop.hpp"
+#endif
+
+namespace sincpro::inline SINCPRO_DETAIL_VERSION {
 
 /// Lets at most `n` tasks at a time hold a permit, those of several workers too; first come, first served.
 /// It must outlive its permits and those who wait. In the child of a fork use a new one.
@@ -52,20 +58,19 @@ public:
     [[nodiscard]] auto acquire() noexcept { return acquire_operation(*this); }
 
 private:
-    class acquire_operation final : public detail::operation {
+    class acquire_operation final : public detail::operation,
+                                    public detail::intrusive_list_node<acquire_operation> {
     public:
         explicit acquire_operation(semaphore& s) noexcept : of_(s) {}
-        acquire_operation(const acquire_operation& other) noexcept : operation(other), of_(other.of_) {}
-        ~acquire_operation() {
-            if (linked_) of_.leave(*this);
-            if (granted_) of_.release();
-        }
+        acquire_operation(const acquire_operation& other) noexcept
+            : operation(other), detail::intrusive_list_node<acquire_operation>(other), of_(other.of_) {}
+        ~acquire_operation();
 
         bool await_ready() const noexcept { return false; }
         template <class Promise>
         bool await_suspend(std::coroutine_handle<Promise> h) {
             if (!begin(h) || of_.enqueue(*this)) return true;
-            unlink();
+            leave_job();
             return false;
         }
         permit await_resume() {
@@ -73,63 +78,68 @@ private:
             granted_ = false;
             return permit(of_);
         }
-        void cancel(detail::cancel_list&) noexcept override {
-            if (of_.leave(*this)) complete_cancelled();
-        }
+        SINCPRO_DETAIL_INLINE void cancel(detail::cancel_list&) noexcept override;
 
     private:
         friend semaphore;
+        using in_queue = detail::intrusive_list_node<acquire_operation>;
         semaphore& of_;
-        acquire_operation *before_ = nullptr, *after_ = nullptr;
-        bool waits_ = false, granted_ = false;  // under the semaphore's mutex until this is resumed
+        bool granted_ = false;  // under the semaphore's mutex until this is resumed
     };
 
     /// False if there was a permit at once.
-    bool enqueue(acquire_operation& o) noexcept {
-        const std::lock_guard lock(mutex_);
-        if (free_ != 0) {
-            --free_;
-            o.granted_ = true;
-            return false;
-        }
-        o.waits_ = true;
-        o.before_ = last_;
-        (last_ != nullptr ? last_->after_ : first_) = &o;
-        last_ = &o;
-        return true;
-    }
-
+    bool enqueue(acquire_operation& o) noexcept;
     /// False if it has a permit, or never waited.
-    bool leave(acquire_operation& o) noexcept {
-        const std::lock_guard lock(mutex_);
-        return unlink(o);
-    }
-
-    void release() noexcept {
-        const std::lock_guard lock(mutex_);
-        while (first_ != nullptr) {
-            acquire_operation& next = *first_;
-            unlink(next);
-            next.granted_ = true;
-            // Under the lock: a cancelled waiter that was granted stays until it is resumed. Its worker is gone in the
-            // child of a fork.
-            if (next.loop_->post(next)) return;
-            next.granted_ = false;
-        }
-        ++free_;
-    }
-
-    bool unlink(acquire_operation& o) noexcept {
-        if (!std::exchange(o.waits_, false)) return false;
-        (o.before_ != nullptr ? o.before_->after_ : first_) = o.after_;
-        (o.after_ != nullptr ? o.after_->before_ : last_) = o.before_;
-        o.before_ = o.after_ = nullptr;
-        return true;
-    }
+    bool dequeue(acquire_operation& o) noexcept;
+    void release() noexcept;
 
     std::mutex mutex_;
     std::size_t free_;
-    acquire_operation *first_ = nullptr, *last_ = nullptr;
+    detail::intrusive_list<acquire_operation> queue_;
 };
 
-}  // namespace sincpro
+#if SINCPRO_DETAIL_DEFINITIONS
+
+SINCPRO_DETAIL_INLINE semaphore::acquire_operation::~acquire_operation() {
+    if (is_in_job()) of_.dequeue(*this);
+    if (granted_) of_.release();
+}
+
+SINCPRO_DETAIL_INLINE void semaphore::acquire_operation::cancel(detail::cancel_list&) noexcept {
+    if (of_.dequeue(*this)) complete_cancelled();
+}
+
+SINCPRO_DETAIL_INLINE bool semaphore::enqueue(acquire_operation& o) noexcept {
+    const std::lock_guard lock(mutex_);
+    o.granted_ = free_ != 0;
+    if (o.granted_) {
+        --free_;
+    } else {
+        queue_.push_back(o);
+    }
+    return !o.granted_;
+}
+
+SINCPRO_DETAIL_INLINE bool semaphore::dequeue(acquire_operation& o) noexcept {
+    const std::lock_guard lock(mutex_);
+    const bool waited = o.in_queue::is_linked();
+    if (waited) o.in_queue::unlink();
+    return waited;
+}
+
+SINCPRO_DETAIL_INLINE void semaphore::release() noexcept {
+    const std::lock_guard lock(mutex_);
+    while (!queue_.empty()) {
+        acquire_operation& next = queue_.pop_front();
+        next.granted_ = true;
+        // Under the lock: a cancelled waiter that was granted stays until it is resumed. Its worker is gone in the child of
+        // a fork.
+        if (next.loop_->post(next)) return;
+        next.granted_ = false;
+    }
+    ++free_;
+}
+
+#endif
+
+}  // namespace sincpro::inline SINCPRO_DETAIL_VERSION

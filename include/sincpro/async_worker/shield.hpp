@@ -1,12 +1,16 @@
 #pragma once
 
-#include "child_job.hpp"
+#include "awaitable.hpp"
+#include "detail/base/config.hpp"
+#include "detail/coroutine/as_task.hpp"
+#include "detail/coroutine/structured_operation.hpp"
+#include "task.hpp"
 
 #include <coroutine>
 #include <cstddef>
 #include <utility>
 
-namespace sincpro {
+namespace sincpro::inline SINCPRO_DETAIL_VERSION {
 
 namespace detail {
 
@@ -18,7 +22,7 @@ public:
     template <class Promise>
     bool await_suspend(std::coroutine_handle<Promise> h) {
         attach(h);  // not begin(): it runs in a cancelled task too
-        link();
+        enter_job();
         child_.shielded = true;
         return wait_for_children();
     }
@@ -41,6 +45,5 @@ template <class A>
     return detail::shield_operation<detail::task_result_t<A>>(detail::as_task(std::forward<A>(a)));
 }
 
-static_assert(awaitable<detail::shield_operation<int>>);
 
-}  // namespace sincpro
+}  // namespace sincpro::inline SINCPRO_DETAIL_VERSION

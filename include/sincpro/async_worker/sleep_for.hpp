@@ -1,14 +1,20 @@
 #pragma once
 
 #include "awaitable.hpp"
-#include "duration.hpp"
-#include "event_loop.hpp"
+#include "detail/base/config.hpp"
+#include "detail/base/duration.hpp"
+#include "detail/coroutine/operation.hpp"
+#include "detail/loop/timing_wheel.hpp"
 
 #include <chrono>
 #include <coroutine>
 #include <type_traits>
 
-namespace sincpro {
+#if SINCPRO_DETAIL_DEFINITIONS
+#include "detail/loop/event_loop.hpp"
+#endif
+
+namespace sincpro::inline SINCPRO_DETAIL_VERSION {
 
 namespace detail {
 
@@ -19,28 +25,21 @@ public:
     explicit sleep_operation(clock::time_point t) noexcept : timer(&sleep_operation::fired), until_(t) {}
     sleep_operation(const sleep_operation& other) noexcept
         : operation(other), timer(&sleep_operation::fired), duration_(other.duration_), until_(other.until_) {}
-    ~sleep_operation() { stop(); }
+    ~sleep_operation() { stop_timer(); }
 
     bool await_ready() const noexcept { return false; }
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> h) {
-        if (!begin(h)) return;
-        due = until_ != clock::time_point() ? until_ : deadline_after(duration_);
-        if (due == clock::time_point::max()) return;  // only a cancellation ends it
-        event_loop::of(*job_).add_timer(*this);
+        if (begin(h)) start_timer();
     }
     void await_resume() const { throw_if_cancelled(); }
 
-    void cancel(cancel_list&) noexcept override {
-        stop();
-        complete_cancelled();
-    }
+    SINCPRO_DETAIL_INLINE void cancel(cancel_list&) noexcept override;
 
 private:
-    static void fired(timer& t) noexcept { static_cast<sleep_operation&>(t).complete(); }
-    void stop() noexcept {
-        if (timer::queued()) event_loop::of(*job_).remove_timer(*this);
-    }
+    static void fired(timer& t) noexcept;
+    void start_timer() noexcept;
+    void stop_timer() noexcept;
 
     clock::duration duration_{};
     clock::time_point until_{};
@@ -57,14 +56,38 @@ public:
     void cancel(cancel_list&) noexcept override {}
 };
 
+#if SINCPRO_DETAIL_DEFINITIONS
+
+SINCPRO_DETAIL_INLINE void sleep_operation::start_timer() noexcept {
+    due = until_ != clock::time_point() ? until_ : deadline_after(duration_);
+    if (due != never) loop_->add_timer(*this);  // else only a cancellation ends it
+}
+SINCPRO_DETAIL_INLINE void sleep_operation::stop_timer() noexcept {
+    if (timer::is_queued()) loop_->remove_timer(*this);
+}
+SINCPRO_DETAIL_INLINE void sleep_operation::fired(timer& t) noexcept { static_cast<sleep_operation&>(t).complete(); }
+SINCPRO_DETAIL_INLINE void sleep_operation::cancel(cancel_list&) noexcept {
+    stop_timer();
+    complete_cancelled();
+}
+
+#endif
+
 }  // namespace detail
 
 /// Suspends the task for `d` on the steady clock, counted from the `co_await`; never shorter. With zero or less it lets
 /// everything else that is ready run once. An infinite or huge `d` waits for a cancellation. (asyncio.sleep)
 /// Throws std::invalid_argument for NaN, and at the `co_await` operation_cancelled.
-template <class Duration>
-[[nodiscard]] auto sleep_for(Duration d) {
+template <class Rep, class Period>
+[[nodiscard]] auto sleep_for(std::chrono::duration<Rep, Period> d) {
     return detail::sleep_operation(detail::saturate(d));
+}
+/// Says of what is no duration what to write instead.
+template <class T>
+    requires(!detail::is_duration<T>)
+[[nodiscard]] detail::sleep_operation sleep_for(const T&) {
+    detail::refuse_as_duration<T>();
+    return detail::sleep_operation(detail::clock::duration());
 }
 
 /// Suspends the task until `t`, a time of std::chrono::steady_clock; if that has passed it lets everything else that is
@@ -86,4 +109,4 @@ template <class T>
 
 static_assert(awaitable<detail::sleep_operation> && awaitable<detail::yield_operation>);
 
-}  // namespace sincpro
+}  // namespace sincpro::inline SINCPRO_DETAIL_VERSION

@@ -1,130 +1,201 @@
 #pragma once
 
-#include "closure.hpp"
+#include "detail/base/config.hpp"
+#include "detail/base/diagnostics.hpp"
+#include "detail/base/intrusive_ptr.hpp"
+#include "detail/bridge/blocking_pool.hpp"
+#include "detail/coroutine/operation.hpp"
 #include "errors.hpp"
-#include "event_loop.hpp"
-#include "helper_threads.hpp"
 #include "result.hpp"
-#include "task.hpp"
 
 #include <atomic>
+#include <concepts>
 #include <coroutine>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
-namespace sincpro {
+#if SINCPRO_DETAIL_DEFINITIONS
+#include "detail/bridge/worker_thread.hpp"
+#include "detail/coroutine/trampoline.hpp"
+#include "detail/loop/event_loop.hpp"
+#include "detail/loop/spin_then_yield.hpp"
+#endif
+
+namespace sincpro::inline SINCPRO_DETAIL_VERSION {
 
 namespace detail {
 
-/// What a task that awaits a function and the thread that runs it share.
-template <class F, class... Args>
-class awaited_function final : public thread_function {
-    using returned = std::invoke_result_t<F, Args...>;
-
+/// What a task that awaits a function and the thread that runs it share; what does not depend on the function.
+class awaited_function : public blocking_function {
 public:
-    using value = std::conditional_t<std::is_lvalue_reference_v<returned>, returned, std::remove_cvref_t<returned>>;
+    /// The function's thread.
+    SINCPRO_DETAIL_INLINE void call() noexcept final;
 
-    template <class... A>
-    explicit awaited_function(operation& o, executor& e, A&&... a)
-        : waiter_(o), executor_(e), call_(std::in_place, std::forward<A>(a)...) {}
+    // What follows is for the task, on the worker thread.
 
-    void call() noexcept override {
-        thread_state& thread = current();
-        thread.function_cancelled = &cancelled_;
-        try {
-            if constexpr (std::is_void_v<value>) {
-                std::apply([](auto&&... a) { std::invoke(std::move(a)...); }, *call_);
-                outcome.emplace();
-            } else if constexpr (std::is_reference_v<value>) {
-                std::apply([this](auto&... a) { outcome.emplace(std::addressof(std::invoke(std::move(a)...))); },
-                           *call_);
-            } else {
-                std::apply([this](auto&... a) { outcome.emplace(std::invoke(std::move(a)...)); }, *call_);
-            }
-        } catch (...) {
-            outcome.fail(std::current_exception());
-        }
-        call_.reset();  // it may refer to what the task owns
-        thread.function_cancelled = nullptr;
-        if (!passed_.exchange(true, std::memory_order_acq_rel)) executor_.post(waiter_);  // pairs with abandon()
-    }
-
-    bool has_returned() const noexcept { return passed_.load(std::memory_order_acquire); }
+    bool has_returned() const noexcept { return stage_.load(std::memory_order_acquire) != stage::running; }
     void request_stop() noexcept { cancelled_.store(true, std::memory_order_release); }
-    /// True if the task may go on without it.
-    bool abandon() noexcept { return !passed_.exchange(true, std::memory_order_acq_rel); }
+    /// True if the task may go on without the function.
+    bool abandon() noexcept;
+    /// After a vain abandon(): the function has returned and is about to resume the task.
+    void wait_until_posted() noexcept;
 
-    result<value> outcome;
+protected:
+    awaited_function(operation& o, event_loop& l) noexcept : waiter_(o), loop_(l) {}
 
 private:
+    enum class stage : unsigned char { running, returned, posted, abandoned };
+
+    /// Calls the function and destroys it, since it may refer to what the task owns.
+    virtual void invoke() noexcept = 0;
+
     operation& waiter_;
-    executor& executor_;
+    event_loop& loop_;
     std::atomic<bool> cancelled_{false};
-    std::atomic<bool> passed_{false};  // by one of {the function has returned, the task has gone on}
-    std::optional<std::tuple<F, Args...>> call_;
+    std::atomic<stage> stage_{stage::running};
 };
 
-template <bool Abandon, class F, class... Args>
-class to_thread_operation final : public operation {
-    using function = awaited_function<F, Args...>;
+/// A function and its arguments, which it is called with once, as rvalues.
+template <class F, class... Args>
+struct blocking_call {
+    using returned = std::invoke_result_t<F, Args...>;
+    using value = std::conditional_t<std::is_lvalue_reference_v<returned>, returned, std::remove_cvref_t<returned>>;
 
+    decltype(auto) operator()() { return std::apply(std::move(function), std::move(arguments)); }
+
+    F function;
+    std::tuple<Args...> arguments;
+};
+
+template <class Call>
+class awaited_function_of final : public awaited_function {
 public:
-    template <class... A>
-    explicit to_thread_operation(std::in_place_t, A&&... a) : call_(std::forward<A>(a)...) {}
-    to_thread_operation(to_thread_operation&& other) : operation(other), call_(std::move(other.call_)) {}
-    to_thread_operation(const to_thread_operation& other) requires std::copy_constructible<std::tuple<F, Args...>>
-        : operation(other), call_(other.call_) {}
-    ~to_thread_operation() {
-        if (!linked_ || function_ == nullptr || function_->abandon()) return;
-        while (!queued()) {  // it is about to be posted
-            loop_->collect();
-            std::this_thread::yield();
+    awaited_function_of(operation& o, event_loop& l, Call&& c) : awaited_function(o, l), call_(std::move(c)) {}
+
+    result<typename Call::value> outcome;
+
+private:
+    void invoke() noexcept override {
+        try {
+            if constexpr (std::is_void_v<typename Call::value>) {
+                (*call_)();
+                result_access::set_value(outcome);
+            } else if constexpr (std::is_reference_v<typename Call::value>) {
+                result_access::set_value(outcome, std::addressof((*call_)()));
+            } else {
+                result_access::set_value(outcome, (*call_)());
+            }
+        } catch (...) {
+            result_access::set_exception(outcome, std::current_exception());
         }
+        call_.reset();
     }
 
+    std::optional<Call> call_;
+};
+
+/// What does not depend on the function.
+class blocking_operation : public operation {
+public:
     bool await_ready() const noexcept { return false; }
+    SINCPRO_DETAIL_INLINE void cancel(cancel_list&) noexcept final;
+
+protected:
+    explicit blocking_operation(bool abandons) noexcept : abandons_(abandons) {}
+    blocking_operation(const blocking_operation&) noexcept = default;
+    ~blocking_operation();
+
+    /// Hands the function to a thread; a task that waits for it is begun.
+    void start(intrusive_ptr<awaited_function> f);
+
+    intrusive_ptr<awaited_function> function_;
+    bool late_ = false;  // cancelled before the function had returned
+
+private:
+    bool abandons_;
+};
+
+template <class Call>
+class to_thread_operation final : public blocking_operation {
+    using function = awaited_function_of<Call>;
+
+public:
+    to_thread_operation(bool abandons, Call&& c) : blocking_operation(abandons), call_(std::move(c)) {}
+    to_thread_operation(to_thread_operation&& other) : blocking_operation(other), call_(std::move(other.call_)) {}
+    to_thread_operation(const to_thread_operation& other) requires std::copy_constructible<Call>
+        : blocking_operation(other), call_(other.call_) {}
+
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> h) {
         if (!begin(h)) return;
         try {
-            event_loop& loop = event_loop::of(*job_);
-            if (loop.service == nullptr) loop.service = std::make_unique<helper_threads>(loop);
-            function_ =
-                std::apply([&](auto&... a) { return std::make_shared<function>(*this, loop, std::move(a)...); }, call_);
-            static_cast<helper_threads&>(*loop.service).run(function_);
+            start(intrusive_ptr<awaited_function>(new function(*this, *loop_, std::move(call_))));
         } catch (...) {
-            unlink();
+            leave_job();
             throw;
         }
     }
-    typename function::value await_resume() {
+    typename Call::value await_resume() {
         throw_if_cancelled();
-        auto& outcome = function_->outcome;
-        if (late_ && outcome) outcome.fail(exception_of<operation_cancelled>());
-        return take_out(outcome);  // here: the helper thread may let go of the function later than the task ends
-    }
-
-    void cancel(cancel_list&) noexcept override {
-        if (function_->has_returned()) return;
-        late_ = true;
-        function_->request_stop();
-        if (Abandon && function_->abandon()) complete_cancelled();
+        auto& outcome = static_cast<function&>(*function_).outcome;
+        if (late_ && outcome) result_access::set_exception(outcome, exception_of<operation_cancelled>());
+        return result_access::take(outcome);  // here: the pool may release the function later than the task ends
     }
 
 private:
-    std::tuple<F, Args...> call_;
-    std::shared_ptr<function> function_;
-    bool late_ = false;  // cancelled before the function had returned
+    Call call_;
 };
 
-template <bool Abandon, class F, class... Args>
-auto make_to_thread(F&& f, Args&&... args) {
+#if SINCPRO_DETAIL_DEFINITIONS
+
+SINCPRO_DETAIL_INLINE void awaited_function::call() noexcept {
+    thread_context& thread = this_thread();
+    thread.function_cancelled = &cancelled_;
+    invoke();
+    thread.function_cancelled = nullptr;
+    stage running = stage::running;
+    if (!stage_.compare_exchange_strong(running, stage::returned, std::memory_order_acq_rel)) return;
+    loop_.post(waiter_);
+    stage_.store(stage::posted, std::memory_order_release);
+    stage_.notify_all();
+}
+
+SINCPRO_DETAIL_INLINE bool awaited_function::abandon() noexcept {
+    stage running = stage::running;
+    return stage_.compare_exchange_strong(running, stage::abandoned, std::memory_order_acq_rel);
+}
+
+SINCPRO_DETAIL_INLINE void awaited_function::wait_until_posted() noexcept {
+    if (spin_then_yield([this] { return stage_.load(std::memory_order_acquire) == stage::posted; })) return;
+    stage_.wait(stage::returned, std::memory_order_acquire);
+}
+
+// The task is destroyed while it waits: the base takes what the function has posted out of the queue.
+SINCPRO_DETAIL_INLINE blocking_operation::~blocking_operation() {
+    if (is_in_job() && function_ && !function_->abandon()) function_->wait_until_posted();
+}
+
+SINCPRO_DETAIL_INLINE void blocking_operation::start(intrusive_ptr<awaited_function> f) {
+    function_ = std::move(f);
+    late_ = false;
+    worker_thread::of(*loop_).pool().run(function_);
+}
+
+SINCPRO_DETAIL_INLINE void blocking_operation::cancel(cancel_list&) noexcept {
+    if (function_->has_returned()) return;
+    late_ = true;
+    function_->request_stop();
+    if (abandons_ && function_->abandon()) complete_cancelled();
+}
+
+#endif
+
+template <class F, class... Args>
+auto make_to_thread(bool abandons, F&& f, Args&&... args) {
     check_closure<F>();
     static_assert(
         std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
@@ -133,10 +204,10 @@ auto make_to_thread(F&& f, Args&&... args) {
         static_assert(
             !is_task<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>>,
             "to_thread(f, args...): f is a coroutine, which runs when it is awaited: write co_await f(args...)");
-        return to_thread_operation<Abandon, std::decay_t<F>, std::decay_t<Args>...>(std::in_place, std::forward<F>(f),
-                                                                                    std::forward<Args>(args)...);
+        using call = blocking_call<std::decay_t<F>, std::decay_t<Args>...>;
+        return to_thread_operation<call>(abandons, call{std::forward<F>(f), {std::forward<Args>(args)...}});
     } else {
-        return misused::instead();
+        return misused::instead<F>();
     }
 }
 
@@ -158,14 +229,14 @@ inline constexpr abandon_on_cancel_t abandon_on_cancel{};
 /// system has no more threads.
 template <class F, class... Args>
 [[nodiscard]] auto to_thread(F&& f, Args&&... args) {
-    return detail::make_to_thread<false>(std::forward<F>(f), std::forward<Args>(args)...);
+    return detail::make_to_thread(false, std::forward<F>(f), std::forward<Args>(args)...);
 }
 
 /// The same, but a cancelled task goes on at once. `f` then finishes by itself, owns all that it uses, and what it returns
 /// or throws is dropped.
 template <class F, class... Args>
 [[nodiscard]] auto to_thread(abandon_on_cancel_t, F&& f, Args&&... args) {
-    return detail::make_to_thread<true>(std::forward<F>(f), std::forward<Args>(args)...);
+    return detail::make_to_thread(true, std::forward<F>(f), std::forward<Args>(args)...);
 }
 
-}  // namespace sincpro
+}  // namespace sincpro::inline SINCPRO_DETAIL_VERSION

@@ -1,37 +1,34 @@
 #pragma once
 
 #include "awaitable.hpp"
-#include "event_loop.hpp"
+#include "detail/base/config.hpp"
+#include "detail/coroutine/operation.hpp"
+#include "detail/loop/descriptor.hpp"
 
 #include <coroutine>
-#include <system_error>
+
+#if SINCPRO_DETAIL_DEFINITIONS
+#include "detail/loop/event_loop.hpp"
+#endif
 
 #if !defined(SINCPRO_DETAIL_POLLER_CONDITION)
 
-namespace sincpro {
+namespace sincpro::inline SINCPRO_DETAIL_VERSION {
 
 namespace detail {
 
-class wait_fd_operation final : public operation, fd_wait {
+class wait_fd_operation final : public operation, descriptor_wait {
 public:
-    wait_fd_operation(int descriptor, direction d) noexcept : fd_wait(&wait_fd_operation::is_ready) {
-        fd = descriptor;
-        way = d;
-    }
-    wait_fd_operation(const wait_fd_operation& other) noexcept : wait_fd_operation(other.fd, other.way) {}
-    ~wait_fd_operation() { stop(); }
+    wait_fd_operation(int descriptor, direction d) noexcept
+        : descriptor_wait(descriptor, d, &wait_fd_operation::is_ready) {}
+    wait_fd_operation(const wait_fd_operation& other) noexcept
+        : operation(other), descriptor_wait(other.fd, other.way, &wait_fd_operation::is_ready) {}
+    ~wait_fd_operation() { stop_waiting(); }
 
     bool await_ready() const noexcept { return false; }
     template <class Promise>
     bool await_suspend(std::coroutine_handle<Promise> h) {
-        if (!begin(h)) return true;
-        try {
-            waiting_ = event_loop::of(*job_).descriptors().add(*this);
-        } catch (...) {
-            unlink();
-            throw;
-        }
-        if (!waiting_) complete();  // always ready, after one pass of the loop: a reader of files starves nobody
+        if (begin(h)) start_waiting();
         return true;
     }
     void await_resume() const {
@@ -39,26 +36,44 @@ public:
         if (error_ != 0) throw_errno(error_, "sincpro: wait for a descriptor");
     }
 
-    void cancel(cancel_list&) noexcept override {
-        stop();
-        complete_cancelled();
-    }
+    SINCPRO_DETAIL_INLINE void cancel(cancel_list&) noexcept override;
 
 private:
-    static void is_ready(fd_wait& w, int error) noexcept {
-        auto& self = static_cast<wait_fd_operation&>(w);
-        self.waiting_ = false;
-        self.error_ = error;
-        self.complete();
-    }
-    void stop() noexcept {
-        if (waiting_) event_loop::of(*job_).descriptors().remove(*this);
-        waiting_ = false;
-    }
+    void start_waiting();
+    void stop_waiting() noexcept;
+    static void is_ready(descriptor_wait& w, int error) noexcept;
 
     bool waiting_ = false;
     int error_ = 0;
 };
+
+#if SINCPRO_DETAIL_DEFINITIONS
+
+SINCPRO_DETAIL_INLINE void wait_fd_operation::start_waiting() {
+    try {
+        waiting_ = loop_->add_descriptor(*this);
+    } catch (...) {
+        leave_job();
+        throw;
+    }
+    if (!waiting_) complete();  // always ready, after one pass of the loop: a reader of files starves nobody
+}
+SINCPRO_DETAIL_INLINE void wait_fd_operation::stop_waiting() noexcept {
+    if (waiting_) loop_->remove_descriptor(*this);
+    waiting_ = false;
+}
+SINCPRO_DETAIL_INLINE void wait_fd_operation::is_ready(descriptor_wait& w, int error) noexcept {
+    auto& self = static_cast<wait_fd_operation&>(w);
+    self.waiting_ = false;
+    self.error_ = error;
+    self.complete();
+}
+SINCPRO_DETAIL_INLINE void wait_fd_operation::cancel(cancel_list&) noexcept {
+    stop_waiting();
+    complete_cancelled();
+}
+
+#endif
 
 }  // namespace detail
 
@@ -79,6 +94,6 @@ private:
 
 static_assert(awaitable<detail::wait_fd_operation>);
 
-}  // namespace sincpro
+}  // namespace sincpro::inline SINCPRO_DETAIL_VERSION
 
 #endif

@@ -1,6 +1,10 @@
 #pragma once
 
-#include "child_job.hpp"
+#include "awaitable.hpp"
+#include "detail/base/config.hpp"
+#include "detail/coroutine/as_task.hpp"
+#include "detail/coroutine/structured_operation.hpp"
+#include "task.hpp"
 
 #include <cstddef>
 #include <exception>
@@ -9,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-namespace sincpro {
+namespace sincpro::inline SINCPRO_DETAIL_VERSION {
 
 namespace detail {
 
@@ -23,7 +27,7 @@ protected:
     }
 
 private:
-    void child_finished(child_job& c) noexcept final {
+    void child_ended(child_job& c) noexcept final {
         if (first_error_) return;
         first_error_ = c.error();
         if (first_error_) stop_children();
@@ -91,6 +95,5 @@ template <class T>
     return detail::when_all_vector<T>(std::move(tasks));
 }
 
-static_assert(awaitable<detail::when_all_tuple<int, void>> && awaitable<detail::when_all_vector<int>>);
 
-}  // namespace sincpro
+}  // namespace sincpro::inline SINCPRO_DETAIL_VERSION

@@ -1,6 +1,10 @@
 #pragma once
 
-#include "child_job.hpp"
+#include "awaitable.hpp"
+#include "detail/base/config.hpp"
+#include "detail/coroutine/as_task.hpp"
+#include "detail/coroutine/structured_operation.hpp"
+#include "task.hpp"
 
 #include <cstddef>
 #include <stdexcept>
@@ -8,7 +12,7 @@
 #include <variant>
 #include <vector>
 
-namespace sincpro {
+namespace sincpro::inline SINCPRO_DETAIL_VERSION {
 
 namespace detail {
 
@@ -18,7 +22,7 @@ protected:
     child_job* first_ = nullptr;
 
 private:
-    void child_finished(child_job& c) noexcept final {
+    void child_ended(child_job& c) noexcept final {
         if (first_ != nullptr) return;
         first_ = &c;
         stop_children();
@@ -60,7 +64,7 @@ public:
 
     std::pair<std::size_t, element_t<T>> await_resume() {
         throw_if_cancelled();
-        if (first_ == nullptr) promise_base::awaiting::throw_empty();
+        if (first_ == nullptr) throw_awaited_before();
         auto& c = static_cast<detail::child<T>&>(*first_);
         const auto index = static_cast<std::size_t>(&c - children_.data());
         return std::pair<std::size_t, element_t<T>>(index, take_element(c.outcome));
@@ -90,6 +94,5 @@ template <class T>
     return detail::when_any_vector<T>(std::move(tasks));
 }
 
-static_assert(awaitable<detail::when_any_variant<int, void>> && awaitable<detail::when_any_vector<int>>);
 
-}  // namespace sincpro
+}  // namespace sincpro::inline SINCPRO_DETAIL_VERSION

@@ -1,23 +1,35 @@
 #pragma once
 
-#include "as_task.hpp"
-#include "blocking_call.hpp"
+#include "detail/base/atfork_registry.hpp"
+#include "detail/base/config.hpp"
+#include "detail/base/duration.hpp"
+#include "detail/base/intrusive_ptr.hpp"
+#include "detail/bridge/deadline.hpp"
+#include "detail/bridge/shared_state.hpp"
+#include "detail/coroutine/as_task.hpp"
 #include "errors.hpp"
-#include "root.hpp"
-#include "survives_fork.hpp"
+#include "task.hpp"
 #include "task_future.hpp"
-#include "worker_loop.hpp"
+#include "worker_options.hpp"
 
 #include <chrono>
-#include <memory>
+#include <iosfwd>
 #include <mutex>
+#include <utility>
+
+#if SINCPRO_DETAIL_DEFINITIONS
+#include "detail/base/thread.hpp"
+#include "detail/bridge/worker_thread.hpp"
+#include "detail/coroutine/trampoline.hpp"
+#include "detail/loop/event_loop.hpp"
+
 #include <ostream>
 #include <stdexcept>
 #include <string>
 #include <system_error>
-#include <utility>
+#endif
 
-namespace sincpro {
+namespace sincpro::inline SINCPRO_DETAIL_VERSION {
 
 namespace detail {
 
@@ -28,7 +40,7 @@ class default_worker_owner;
 /// One thread with one event loop, started by the first task and ended by shutdown() or the destructor.
 ///
 /// Every member may be called from any thread at any time, except the destructor.
-class worker : detail::survives_fork<worker> {
+class worker : detail::atfork_handler {
 public:
     /// Starts nothing.
     explicit worker(worker_options options = {});
@@ -40,35 +52,39 @@ public:
     /// As run_async_task, on this worker.
     template <class A>
     auto run(A&& a) -> detail::task_result_t<A> {
-        detail::check_may_block(would_deadlock);
-        return call(detail::as_task(std::forward<A>(a)), detail::clock::time_point::max(),
-                    detail::clock::duration::max());
+        check_run();
+        return launch(detail::as_task(std::forward<A>(a)), true).get();
     }
     /// As run_async_task with a time limit, on this worker.
-    template <class A, class Duration>
-    auto run(A&& a, Duration timeout) -> detail::task_result_t<A> {
-        detail::check_may_block(would_deadlock);
+    template <class A, class Rep, class Period>
+    auto run(A&& a, std::chrono::duration<Rep, Period> timeout) -> detail::task_result_t<A> {
+        check_run();
         const detail::clock::duration limit = detail::saturate(timeout);
         const detail::clock::time_point deadline = detail::deadline_after(limit);
+        auto task = detail::as_task(std::forward<A>(a));
+        if (limit.count() > 0) return run_until(std::move(task), deadline, limit);
         {
-            auto task = detail::as_task(std::forward<A>(a));
-            if (limit.count() > 0) return call(std::move(task), deadline, limit);
+            const auto destroyed_first = std::move(task);
         }
         throw detail::make_timeout_error(limit, true, {});
+    }
+    /// Says of a time limit that is no duration what to write instead.
+    template <class A, class T>
+        requires(!detail::is_duration<T>)
+    auto run(A&&, const T&) -> detail::misused::anything {
+        detail::refuse_as_duration<T>();
+        return {};
     }
 
     /// As submit_async_task, on this worker.
     template <class A>
     auto submit(A&& a) -> task_future<detail::task_result_t<A>> {
-        return launch(detail::as_task(std::forward<A>(a)));
+        return launch(detail::as_task(std::forward<A>(a)), false);
     }
 
     /// Starts the thread if there is none. Throws std::system_error if the system has no thread or descriptor left, and
     /// worker_stopped if the process is ending.
-    template <class = void>
-    void start() {
-        loop();
-    }
+    void start();
 
     /// Cancels all tasks, lets them unwind for up to worker_options::shutdown_grace, and joins the thread; a task that does
     /// not stop in time is left to the thread, and who waits for it gets worker_stopped. The next run() or submit() starts
@@ -76,18 +92,10 @@ public:
     void shutdown();
 
     /// True from the start of the thread until shutdown() has ended.
-    bool is_running() const {
-        const auto lock = locked();
-        return loop_.get() != nullptr;
-    }
+    bool is_running() const;
 
     /// Options for the next start. Throws std::logic_error while the worker runs.
-    void configure(worker_options options) {
-        auto replaced = std::make_unique<worker_options>(std::move(options));  // destroyed after the lock is let go
-        const auto lock = locked();
-        if (loop_) throw std::logic_error("sincpro: configure() while the worker runs; call shutdown() first");
-        std::swap(options_, replaced);
-    }
+    void configure(worker_options options);
 
     /// Writes every task of this worker and where each of its flows is suspended. If a task blocks the thread, it says
     /// which one that is and where it last resumed. Any thread; waits up to 0.1 s for the loop to answer. Not while that
@@ -96,147 +104,162 @@ public:
 
 private:
     friend class detail::default_worker_owner;
-    friend class detail::survives_fork<worker>;
-
-    static constexpr const char* would_deadlock =
-        "sincpro: run_async_task() would block a worker's thread; co_await the task instead, or submit_async_task()";
 
     template <class T>
-    T call(task<T> t, detail::clock::time_point deadline, detail::clock::duration limit) {
-        const detail::counted_ptr<detail::blocking_call_of<T>> shared(
-            new detail::blocking_call_of<T>(on_main_thread()));
-        auto root = std::make_unique<detail::blocking_root<T>>(std::move(t), shared);
-        hand_over(root);
-        shared->wait(deadline, limit);
-        return shared->take();
+    T run_until(task<T> t, detail::clock::time_point deadline, detail::clock::duration limit) {
+        detail::intrusive_ptr<detail::submitted_task<T>> shared(new detail::submitted_task<T>(std::move(t)));
+        std::future<T> future = shared->get_future();
+        hand_over(*shared, true);
+        detail::any_future_of<T> any(future);
+        detail::wait_with_deadline(*shared, any, deadline, limit);
+        return future.get();
     }
     template <class T>
-    task_future<T> launch(task<T> t) {
-        detail::counted_ptr<detail::call_state> shared(new detail::call_state);
-        auto root = std::make_unique<detail::future_root<T>>(std::move(t), shared);
-        task_future<T> future(root->get_future(), std::move(shared));
-        hand_over(root);
+    task_future<T> launch(task<T> t, bool blocks_caller) {
+        detail::intrusive_ptr<detail::submitted_task<T>> shared(new detail::submitted_task<T>(std::move(t)));
+        // Made before the task is handed over: if that throws, the future goes first, since a promise that breaks needs memory.
+        task_future<T> future(shared->get_future(), shared);
+        hand_over(*shared, blocks_caller);
         return future;
     }
-    /// If it throws, the root is still its caller's, whose future must go first: a promise that breaks needs memory.
-    template <class Root>
-    void hand_over(std::unique_ptr<Root>& root) {
-        while (true) {
-            const detail::counted_ptr<detail::worker_loop> on = loop();
-            if (on->submit(*root)) break;
-            forget(on.get());  // it was shut down meanwhile: start again
-        }
-        static_cast<void>(root.release());  // owned by the loop
-    }
+    void hand_over(detail::shared_state& s, bool blocks_caller);
+    static void check_run();
 
-    /// The running loop, started if there is none.
-    template <class Lazily = void>
-    detail::counted_ptr<detail::worker_loop> loop() {
-        set_handlers<Lazily>();
-        const auto lock = locked();
-        if (closed_) throw worker_stopped();
-        if (!loop_) loop_ = detail::worker_loop::start(*options_);
-        return loop_;
-    }
-    /// Lets go of a loop that has ended.
-    void forget(const detail::worker_loop* ended) noexcept {
-        detail::counted_ptr<detail::worker_loop> let_go;
-        const auto lock = locked();
-        if (loop_.get() == ended) std::swap(let_go, loop_);
-    }
-    /// True on the thread of `l` and in the functions that its tasks run by to_thread: waiting for it there would not end.
-    static bool is_part_of(const detail::worker_loop& l) noexcept {
-        return detail::current().loop == &l || detail::current().helps == static_cast<const detail::executor*>(&l);
-    }
-    static detail::clock::time_point shutdown_deadline(const detail::worker_loop& l) {
-        return detail::deadline_after(detail::saturate(l.options.shutdown_grace));
-    }
-    static bool on_main_thread() noexcept {
-        signed char& known = detail::current().is_main;
-        if (known < 0) known = detail::on_main_thread() ? 1 : 0;
-        return known == 1;
-    }
+    detail::intrusive_ptr<detail::worker_thread> running_thread();
+    void forget(const detail::worker_thread* ended) noexcept;
     void close_at_exit() noexcept;
+    std::unique_lock<std::mutex> locked() const;
 
-    void before_fork() {
-        mutex_.lock();
-        if (loop_) loop_->lock_for_fork();
-    }
-    void in_parent() {
-        if (loop_) loop_->unlock_after_fork();
-        mutex_.unlock();
-    }
-    /// There it is one that has not been started.
-    void in_child() noexcept {
-        if (detail::worker_loop* const gone = loop_.release()) {
-            gone->unlock_after_fork();
-            gone->forget_after_fork();
-        }
-        mutex_.unlock();
-    }
-
-    /// Every use of a member that others use too.
-    std::unique_lock<std::mutex> locked() const {
-        const_cast<worker&>(*this).enter_fork_list();
-        return std::unique_lock(mutex_);
-    }
+    SINCPRO_DETAIL_INLINE void before_fork() override;
+    SINCPRO_DETAIL_INLINE void after_fork_in_parent() override;
+    SINCPRO_DETAIL_INLINE void after_fork_in_child() noexcept override;
 
     mutable std::mutex mutex_;
-    detail::counted_ptr<detail::worker_loop> loop_;
-    std::unique_ptr<worker_options> options_;
+    detail::intrusive_ptr<detail::worker_thread> thread_;
+    detail::intrusive_ptr<const detail::shared_options> options_;  // never null
     bool closed_ = false;  // for good: the process ends
 };
 
-inline worker::worker(worker_options options) : options_(std::make_unique<worker_options>(std::move(options))) {}
+#if SINCPRO_DETAIL_DEFINITIONS
 
-inline worker::~worker() {
-    if (loop_ && is_part_of(*loop_)) {
-        loop_->stop_later(shutdown_deadline(*loop_));
-    } else if (loop_) {
-        loop_->stop(shutdown_deadline(*loop_));
-    }
-    leave_fork_list();  // after that: a fork meanwhile ends the calls
+namespace detail {
+
+/// In the child of a fork no thread is a worker's, also if a task has forked; but another library may be running a task.
+inline void forget_worker_in_child() noexcept {
+    trampoline* const outside = event_loop::of_this_thread() == nullptr ? this_thread().innermost : nullptr;
+    event_loop::forget_this_thread();
+    blocking_pool::loop_of_this_thread() = nullptr;
+    this_thread() = {};
+    this_thread().innermost = outside;
 }
 
-inline void worker::shutdown() {
-    detail::counted_ptr<detail::worker_loop> ending;
+inline clock::time_point shutdown_deadline(const worker_thread& t) {
+    return deadline_after(saturate(t.options().shutdown_grace));
+}
+
+}  // namespace detail
+
+SINCPRO_DETAIL_COLD worker::worker(worker_options options)
+    : options_(new detail::shared_options(std::move(options))) {
+    detail::atfork_registry::call_in_child(&detail::forget_worker_in_child);
+}
+
+SINCPRO_DETAIL_COLD worker::~worker() {
+    if (thread_ && thread_->is_waited_for_by_this_thread()) {
+        thread_->stop_without_waiting(detail::shutdown_deadline(*thread_));
+    } else if (thread_) {
+        thread_->stop(detail::shutdown_deadline(*thread_));
+    }
+    unregister_for_fork();  // after that: a fork meanwhile ends the calls
+}
+
+SINCPRO_DETAIL_INLINE void worker::check_run() {
+    detail::check_may_block(
+        "sincpro: run_async_task() would block a worker's thread; co_await the task instead, or submit_async_task()");
+}
+
+SINCPRO_DETAIL_INLINE void worker::hand_over(detail::shared_state& s, bool blocks_caller) {
+    s.blocks_caller = blocks_caller;
+    s.blocks_main_thread = blocks_caller && detail::on_main_thread();
+    while (true) {
+        const detail::intrusive_ptr<detail::worker_thread> on = running_thread();
+        detail::intrusive_ptr<detail::shared_state> reference = detail::share(s);
+        if (on->submit(s)) {
+            reference.detach();  // owned by the worker
+            return;
+        }
+        forget(on.get());  // it was shut down meanwhile: start again
+    }
+}
+
+SINCPRO_DETAIL_INLINE void worker::start() { running_thread(); }
+
+SINCPRO_DETAIL_INLINE detail::intrusive_ptr<detail::worker_thread> worker::running_thread() {
+    const auto lock = locked();
+    if (closed_) throw worker_stopped();
+    if (!thread_) thread_ = detail::worker_thread::start(options_);
+    return thread_;
+}
+
+// Lets go of a thread that has ended.
+SINCPRO_DETAIL_COLD void worker::forget(const detail::worker_thread* ended) noexcept {
+    detail::intrusive_ptr<detail::worker_thread> released;  // after the lock
+    const auto lock = locked();
+    if (thread_.get() == ended) std::swap(released, thread_);
+}
+
+SINCPRO_DETAIL_COLD void worker::shutdown() {
+    detail::intrusive_ptr<detail::worker_thread> ending;
     {
         const auto lock = locked();
-        ending = loop_;
+        ending = thread_;
     }
     if (!ending) return;
-    if (is_part_of(*ending)) {
+    if (ending->is_waited_for_by_this_thread()) {
         throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
                                 "sincpro: worker::shutdown() would wait for the task that calls it");
     }
-    ending->stop(shutdown_deadline(*ending));
+    ending->stop(detail::shutdown_deadline(*ending));
     forget(ending.get());
 }
 
-inline void worker::close_at_exit() noexcept {
-    detail::counted_ptr<detail::worker_loop> ending;
+SINCPRO_DETAIL_COLD void worker::close_at_exit() noexcept {
+    detail::intrusive_ptr<detail::worker_thread> ending;
     {
         const auto lock = locked();
         closed_ = true;
-        ending = loop_;
+        ending = thread_;
     }
     if (!ending) return;
-    if (!on_main_thread()) ending->keep_main_thread_blocked();
-    if (is_part_of(*ending)) {
+    if (!detail::on_main_thread()) ending->keep_main_thread_blocked();
+    if (ending->is_waited_for_by_this_thread()) {
         // A task has called exit(): nothing waits for it, and the process goes down with it.
-        ending->give_up_all(detail::worker_loop::whose::blocked_in_run);
+        ending->end_calls(detail::worker_thread::which::blocked_in_run);
     } else {
-        ending->stop(shutdown_deadline(*ending));
+        ending->stop(detail::shutdown_deadline(*ending));
         forget(ending.get());
     }
 }
 
-inline void worker::dump(std::ostream& out) const {
-    detail::counted_ptr<detail::worker_loop> running;
+SINCPRO_DETAIL_INLINE bool worker::is_running() const {
+    const auto lock = locked();
+    return thread_.get() != nullptr;
+}
+
+SINCPRO_DETAIL_COLD void worker::configure(worker_options options) {
+    // What it replaces is destroyed after the lock is released.
+    detail::intrusive_ptr<const detail::shared_options> replaced(new detail::shared_options(std::move(options)));
+    const auto lock = locked();
+    if (thread_) throw std::logic_error("sincpro: configure() while the worker runs; call shutdown() first");
+    std::swap(options_, replaced);
+}
+
+SINCPRO_DETAIL_COLD void worker::dump(std::ostream& out) const {
+    detail::intrusive_ptr<detail::worker_thread> running;
     std::string name;
     {
         const auto lock = locked();
-        running = loop_;
+        running = thread_;
         name = options_->name;
     }
     std::string text = running ? running->dump() : std::string();
@@ -244,4 +267,29 @@ inline void worker::dump(std::ostream& out) const {
     out << text;
 }
 
-}  // namespace sincpro
+// Every use of a member that others use too.
+SINCPRO_DETAIL_INLINE std::unique_lock<std::mutex> worker::locked() const {
+    const_cast<worker&>(*this).register_for_fork();
+    return std::unique_lock(mutex_);
+}
+
+SINCPRO_DETAIL_COLD void worker::before_fork() {
+    mutex_.lock();
+    if (thread_) thread_->registry.mutex.lock();
+}
+SINCPRO_DETAIL_COLD void worker::after_fork_in_parent() {
+    if (thread_) thread_->registry.mutex.unlock();
+    mutex_.unlock();
+}
+// In the child it is a worker that has not been started.
+SINCPRO_DETAIL_COLD void worker::after_fork_in_child() noexcept {
+    if (detail::worker_thread* const gone = thread_.detach()) {
+        gone->registry.mutex.unlock();
+        gone->forget_after_fork();
+    }
+    mutex_.unlock();
+}
+
+#endif
+
+}  // namespace sincpro::inline SINCPRO_DETAIL_VERSION

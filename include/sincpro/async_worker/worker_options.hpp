@@ -1,11 +1,13 @@
 #pragma once
 
+#include "detail/base/config.hpp"
+#include "detail/base/function.hpp"
+
 #include <chrono>
 #include <exception>
-#include <functional>
 #include <string>
 
-namespace sincpro {
+namespace sincpro::inline SINCPRO_DETAIL_VERSION {
 
 /// How a worker behaves. An aggregate: `worker w({.name = "db"})`.
 struct worker_options {
@@ -20,4 +22,4 @@ struct worker_options {
     std::function<void(std::exception_ptr)> on_unobserved_exception = {};
 };
 
-}  // namespace sincpro
+}  // namespace sincpro::inline SINCPRO_DETAIL_VERSION
