@@ -2,10 +2,10 @@
 function(add_example name)
   add_executable(example_${name} "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${name}.cpp")
   set_target_properties(example_${name} PROPERTIES OUTPUT_NAME ${name})
-  if(TARGET sincpro_async_worker_strict)
-    target_link_libraries(example_${name} PRIVATE sincpro_async_worker_strict)
+  target_link_libraries(example_${name} PRIVATE sincpro::async_worker_compiled ${ARGN})
+  if(TARGET sincpro_async_worker_warnings)
+    target_link_libraries(example_${name} PRIVATE sincpro_async_worker_warnings)
   endif()
-  target_link_libraries(example_${name} PRIVATE sincpro::async_worker ${ARGN})
 endfunction()
 
 function(skip_example name missing)

@@ -1,4 +1,4 @@
-#include <sincpro/async_worker/as_task.hpp>
+#include <sincpro/async_worker/detail/coroutine/as_task.hpp>
 
 #include <functional>
 #include <memory>
@@ -10,7 +10,7 @@
 #include "support/catch.hpp"
 #include "support/counted.hpp"
 #include "support/foreign.hpp"
-#include "support/hand_executor.hpp"
+#include "support/hand_loop.hpp"
 #include "support/thrown.hpp"
 
 namespace {
@@ -22,7 +22,7 @@ using sincpro::detail::task_result_t;
 using support::counted;
 using support::foreign_lazy;
 using support::free_co_await;
-using support::hand_executor;
+using support::hand_loop;
 using support::hand_job;
 using support::lifetimes;
 using support::member_co_await;
@@ -54,7 +54,7 @@ static_assert(becomes<std::reference_wrapper<decltype(one)>, int>);
 /// Runs it without a loop and gives what it ends with.
 template <class A>
 auto value_of(A&& a) {
-    hand_executor on;
+    hand_loop on;
     hand_job job(on, as_task(std::forward<A>(a)));
     job.start();
     on.run();
@@ -67,7 +67,7 @@ TEST_CASE("a task becomes itself") {
     task<int> t = one();
     const task<int> same = as_task(std::move(t));
     // Awaiting what was moved from is an error: nothing was wrapped around it.
-    hand_executor on;
+    hand_loop on;
     CHECK_THROWS_AS(hand_job<int>(on, std::move(t)), std::logic_error);
     CHECK(value_of(one()) == 1);
 }
@@ -110,7 +110,7 @@ TEST_CASE("an rvalue is moved into the task, an lvalue is copied and stays as it
 TEST_CASE("a callable is called when the task begins, once, and lives as long as the task") {
     const lifetimes log;
     int calls = 0;
-    hand_executor on;
+    hand_loop on;
     {
         auto callable = [&calls, c = counted(log)]() -> task<int> {
             ++calls;
@@ -152,7 +152,7 @@ TEST_CASE("what moving, copying or calling throws comes from there") {
     copy_fails kept;
     CHECK_THROWS_AS(as_task(kept), std::runtime_error);
 
-    hand_executor on;
+    hand_loop on;
     hand_job job(on, as_task([]() -> task<> { throw std::runtime_error("called"); }));
     job.start();
     CHECK_THROWS_AS(job.value(), std::runtime_error);

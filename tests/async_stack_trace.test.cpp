@@ -1,4 +1,4 @@
-#include <sincpro/async_worker/trace.hpp>
+#include <sincpro/async_worker/detail/coroutine/async_stack_trace.hpp>
 
 #include <sincpro/async_worker.hpp>
 
@@ -19,7 +19,7 @@
 #include "support/catch.hpp"
 #include "support/events.hpp"
 #include "support/foreign.hpp"
-#include "support/hand_executor.hpp"
+#include "support/hand_loop.hpp"
 #include "support/sanitizers.hpp"
 
 namespace {
@@ -61,9 +61,9 @@ task<> hog(gate blocking, gate release) {
     release.wait();
 }
 
-/// "trace.test.cpp:12 (fetch)"
+/// "async_stack_trace.test.cpp:12 (fetch)"
 std::string at(unsigned line, const char* function) {
-    return "trace.test.cpp:" + std::to_string(line) + " (" + function + ")";
+    return "async_stack_trace.test.cpp:" + std::to_string(line) + " (" + function + ")";
 }
 
 /// The timeout_error of a task that has begun. On a slow machine the time may be over before that; then it gets more.
@@ -129,10 +129,10 @@ TEST_CASE("suspended_at gives the same as data, innermost first, as long as a co
     REQUIRE(chain.size() == 2);
     CHECK(chain[0].line == fetch_line);
     CHECK(chain[0].function == std::string("fetch"));
-    CHECK(std::string_view(chain[0].file).ends_with("trace.test.cpp"));
+    CHECK(std::string_view(chain[0].file).ends_with("async_stack_trace.test.cpp"));
     CHECK(chain[1].line == load_line);
     CHECK(chain[1].function == std::string("load"));
-    CHECK(std::string_view(chain[1].file).ends_with("trace.test.cpp"));
+    CHECK(std::string_view(chain[1].file).ends_with("async_stack_trace.test.cpp"));
 }
 
 TEST_CASE("the chain goes through the child of when_all that has not ended") {
@@ -142,7 +142,7 @@ TEST_CASE("the chain goes through the child of when_all that has not ended") {
         static task<> ends() { co_return; }
         static task<> last_one_waits() { co_await sincpro::when_all(ends(), fetch()); }
     };
-    CHECK_THAT(where(coroutines::last_one_waits), contains(at(fetch_line, "fetch") + " <- trace.test.cpp:"));
+    CHECK_THAT(where(coroutines::last_one_waits), contains(at(fetch_line, "fetch") + " <- async_stack_trace.test.cpp:"));
 }
 
 TEST_CASE("with_timeout says where its operand was suspended") {
@@ -178,7 +178,7 @@ TEST_CASE("the chain goes through every operation that waits for others") {
          {coroutines::any, coroutines::timeout, coroutines::shielded, coroutines::vector, coroutines::result}) {
         const auto text = where(make);
         CHECK(text.substr(0, inner.size()) == inner);
-        CHECK(count(text, "trace.test.cpp:") == 3);
+        CHECK(count(text, "async_stack_trace.test.cpp:") == 3);
         CHECK(count(text, ".hpp:") == 0);  // the library's own frames say nothing
     }
     CHECK(where([] { return sincpro::when_all(load(), load()); }) == inner);
@@ -336,7 +336,7 @@ TEST_CASE("dump is a tree: tasks in the order of their submission, below them th
     cleaning.cancel();
     w.run(yield());
     const auto text = dump(w);
-    const auto cleaning_at = text.find("  task 2: suspended at trace.test.cpp:");
+    const auto cleaning_at = text.find("  task 2: suspended at async_stack_trace.test.cpp:");
     REQUIRE(cleaning_at != text.npos);
     CHECK(text.substr(0, cleaning_at) ==  //
           "worker \"tree\": 2 tasks\n"
@@ -360,7 +360,7 @@ TEST_CASE("a child whose beginning is queued is ready to run, and the chain begi
             }
         }
     };
-    support::hand_executor on;
+    support::hand_loop on;
     support::hand_job job(on, coroutines::at_depth(31));
     job.start();
     REQUIRE(on.posted() == 1);
@@ -407,11 +407,11 @@ TEST_CASE("dump may be called inside a task, in a to_thread function, and on any
 
 TEST_CASE("dump of a worker that does not run neither starts it nor waits") {
     worker w;
-    CHECK(count(dump(w), "trace.test.cpp") == 0);
+    CHECK(count(dump(w), "async_stack_trace.test.cpp") == 0);
     CHECK_FALSE(w.is_running());
     w.run(yield());
     w.shutdown();
-    CHECK(count(dump(w), "trace.test.cpp") == 0);
+    CHECK(count(dump(w), "async_stack_trace.test.cpp") == 0);
     CHECK_FALSE(w.is_running());
 }
 

@@ -1,12 +1,11 @@
-#include <sincpro/async_worker/survives_fork.hpp>
+#include <sincpro/async_worker/detail/base/atfork_registry.hpp>
 
-#include <atomic>
 #include <string>
 
 #include "support/catch.hpp"
 #include "support/sanitizers.hpp"
 
-#if SINCPRO_DETAIL_POSIX
+#if !defined(_WIN32)
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,21 +13,17 @@
 namespace {
 
 /// Notes what it is told.
-class told : sincpro::detail::survives_fork<told> {
+class told final : sincpro::detail::atfork_handler {
 public:
     told() = default;
-    ~told() { leave_fork_list(); }
-    void use() {
-        set_handlers<void>();
-        enter_fork_list();
-    }
+    ~told() { unregister_for_fork(); }
+    void use() { register_for_fork(); }
     std::string log;
 
 private:
-    friend sincpro::detail::survives_fork<told>;
-    void before_fork() { log += "before "; }
-    void in_parent() { log += "parent "; }
-    void in_child() { log += "child "; }
+    void before_fork() override { log += "before "; }
+    void after_fork_in_parent() override { log += "parent "; }
+    void after_fork_in_child() noexcept override { log += "child "; }
 };
 
 /// Whether `holds()` is true in a child of this process.
@@ -70,15 +65,22 @@ TEST_CASE("in the child nothing counts as used that was used before the fork") {
     }));
 }
 
-TEST_CASE("what goes on in the child of a fork is no worker's thread") {
+TEST_CASE("a function for the child is called there before the handlers, and nowhere else") {
     if (!support::fork_is_testable) return;
-    told used;
-    used.use();
-    const std::atomic<bool> cancelled{true};
-    sincpro::detail::current().function_cancelled = &cancelled;
-    CHECK(in_a_child([] { return sincpro::detail::current().function_cancelled == nullptr; }));
-    CHECK(sincpro::detail::current().function_cancelled == &cancelled);
-    sincpro::detail::current().function_cancelled = nullptr;
+    static int calls = 0;
+    struct sees_the_call final : sincpro::detail::atfork_handler {
+        ~sees_the_call() { unregister_for_fork(); }
+        void use() { register_for_fork(); }
+        void before_fork() override {}
+        void after_fork_in_parent() override {}
+        void after_fork_in_child() noexcept override { called_before = calls == 1; }
+        bool called_before = false;
+    } handler;
+    handler.use();
+    sincpro::detail::atfork_registry::call_in_child([]() noexcept { ++calls; });
+    CHECK(in_a_child([&] { return handler.called_before && calls == 1; }));
+    CHECK(calls == 0);
+    sincpro::detail::atfork_registry::call_in_child(nullptr);
 }
 
 #else

@@ -1,4 +1,4 @@
-#include <sincpro/async_worker/foreign_await.hpp>
+#include <sincpro/async_worker/detail/coroutine/awaitable_adapter.hpp>
 
 #include <sincpro/async_worker/run_async_task.hpp>
 #include <sincpro/async_worker/task.hpp>
@@ -15,18 +15,18 @@
 #include "support/catch.hpp"
 #include "support/counted.hpp"
 #include "support/foreign.hpp"
-#include "support/hand_executor.hpp"
+#include "support/hand_loop.hpp"
 #include "support/steps.hpp"
 #include "support/threads.hpp"
 
 namespace {
 
 using sincpro::task;
-using sincpro::detail::foreign_await;
-using sincpro::detail::foreign_operation;
+using sincpro::detail::awaitable_adapter;
+using sincpro::detail::adapter_base;
 using support::counted;
 using support::foreign_thread;
-using support::hand_executor;
+using support::hand_loop;
 using support::hand_job;
 using support::lifetimes;
 using support::ready_awaiter;
@@ -35,10 +35,10 @@ using support::resumes_inline;
 using support::this_thread_number;
 using support::transfers_back;
 
-static_assert(!std::is_copy_constructible_v<foreign_await<ready_awaiter<>>>);
-static_assert(std::is_same_v<decltype(std::declval<foreign_await<ready_awaiter<int&>>&>().await_resume()), int&>);
-static_assert(std::is_same_v<decltype(std::declval<foreign_await<ready_awaiter<int&&>>&>().await_resume()), int&&>);
-static_assert(std::is_same_v<decltype(std::declval<foreign_await<ready_awaiter<int>>&>().await_resume()), int>);
+static_assert(!std::is_copy_constructible_v<awaitable_adapter<ready_awaiter<>>>);
+static_assert(std::is_same_v<decltype(std::declval<awaitable_adapter<ready_awaiter<int&>>&>().await_resume()), int&>);
+static_assert(std::is_same_v<decltype(std::declval<awaitable_adapter<ready_awaiter<int&&>>&>().await_resume()), int&&>);
+static_assert(std::is_same_v<decltype(std::declval<awaitable_adapter<ready_awaiter<int>>&>().await_resume()), int>);
 
 /// Suspends until somebody resumes the handle that it stores.
 class stores_its_handle {
@@ -61,7 +61,7 @@ task<> append_after(std::string& log, std::coroutine_handle<>& handle) {
 }  // namespace
 
 TEST_CASE("what does not suspend, or is resumed at once, does not go through the executor") {
-    hand_executor on;
+    hand_loop on;
     hand_job job(on, []() -> task<int> {
         int sum = 0;
         for (int i = 0; i < 100; ++i) {
@@ -79,7 +79,7 @@ TEST_CASE("what does not suspend, or is resumed at once, does not go through the
 }
 
 TEST_CASE("a task that another library resumes goes on on its executor, not inside that call") {
-    hand_executor on;
+    hand_loop on;
     std::string log;
     std::coroutine_handle<> handle;
     hand_job job(on, append_after(log, handle));
@@ -98,24 +98,22 @@ TEST_CASE("a task that another library resumes goes on on its executor, not insi
 }
 
 TEST_CASE("a task that waits for another library is known to its job, and cannot be interrupted") {
-    hand_executor on;
+    hand_loop on;
     std::string log;
     std::coroutine_handle<> handle;
     hand_job job(on, append_after(log, handle));
-    CHECK(job.waits_in == nullptr);
+    CHECK(job.waiting.empty());
     job.start();
-    REQUIRE(job.waits_in != nullptr);
-    REQUIRE(job.waits_in->awaited_by() != nullptr);
-    CHECK(job.waits_in->awaited_by()->at.line != 0);
-    const unsigned line = job.waits_in->awaited_by()->at.line;
+    REQUIRE(!job.waiting.empty());
+    REQUIRE(job.waiting.front().awaited_by() != nullptr);
+    CHECK(job.waiting.front().awaited_by()->at.line != 0);
 
-    sincpro::detail::cancel(job);
+    job.cancel();
     CHECK(on.posted() == 0);
-    CHECK(job.waits_in != nullptr);
+    CHECK(!job.waiting.empty());
     handle.resume();
     on.run();
-    CHECK(job.waits_in == nullptr);
-    CHECK(on.last_resumed_at.line == line);
+    CHECK(job.waiting.empty());
     CHECK(log == "begun ended");
     CHECK_NOTHROW(job.value());
 }
@@ -135,7 +133,7 @@ TEST_CASE("what an awaiter throws reaches the task, which goes on where it is") 
         }
     };
     for (const where place : {where::ready, where::suspend, where::resume}) {
-        hand_executor on;
+        hand_loop on;
         hand_job job(on, [](where w) -> task<int> {
             int caught = 0;
             for (int i = 0; i < 3; ++i) {
@@ -148,7 +146,7 @@ TEST_CASE("what an awaiter throws reaches the task, which goes on where it is") 
             co_return caught;
         }(place));
         job.start();
-        CHECK(job.waits_in == nullptr);
+        CHECK(job.waiting.empty());
         CHECK(on.posted() == 0);
         REQUIRE(job.has_ended());
         CHECK(job.value() == 3);
@@ -162,7 +160,7 @@ TEST_CASE("a task that is destroyed while it waits leaves nothing behind, and it
         awaiter(std::coroutine_handle<>& to, const lifetimes& l) : stores_its_handle(to), c(l) {}
         counted c;
     };
-    hand_executor on;
+    hand_loop on;
     {
         auto wait = [](std::coroutine_handle<>& to, lifetimes l) -> task<> { co_await awaiter(to, l); };
         hand_job job(on, wait(handle, log));
@@ -179,7 +177,7 @@ TEST_CASE("an awaiter is taken from where it is: a temporary lives in the await,
         explicit awaiter(const lifetimes& l) : ready_awaiter<int>(1), c(l) {}
         counted c;
     };
-    hand_executor on;
+    hand_loop on;
     hand_job job(on, [](lifetimes l) -> task<int> {
         awaiter kept(l);
         const int one = co_await kept;
@@ -192,7 +190,7 @@ TEST_CASE("an awaiter is taken from where it is: a temporary lives in the await,
 }
 
 TEST_CASE("results pass through as they are") {
-    hand_executor on;
+    hand_loop on;
     int number = 0;
     hand_job<int&> reference(on, [](int& n) -> task<int&> { co_return co_await ready_awaiter<int&>(n); }(number));
     reference.start();
@@ -226,7 +224,7 @@ TEST_CASE("a task that a stranger runs outside of any worker goes on where it is
 TEST_CASE("a resumption by another thread that meets the suspension is neither lost nor had twice") {
     // The other thread resumes at once, so it often comes before await_suspend has returned.
     constexpr int rounds = 3'000;
-    hand_executor on;
+    hand_loop on;
     foreign_thread elsewhere;
     int count = 0;
     std::int64_t strangers = 0;

@@ -1,4 +1,4 @@
-#include <sincpro/async_worker/config.hpp>
+#include <sincpro/async_worker/detail/base/config.hpp>
 
 #include <type_traits>
 
@@ -22,12 +22,12 @@ TEST_CASE("the sanitizers are recognized") {
 }
 
 TEST_CASE("what ThreadSanitizer shall not see is a scope") {
-    using sincpro::detail::unseen_by_thread_sanitizer;
-    STATIC_REQUIRE(!std::is_copy_constructible_v<unseen_by_thread_sanitizer>);
-    STATIC_REQUIRE(!std::is_copy_assignable_v<unseen_by_thread_sanitizer>);
+    using sincpro::detail::tsan_ignore_scope;
+    STATIC_REQUIRE(!std::is_copy_constructible_v<tsan_ignore_scope>);
+    STATIC_REQUIRE(!std::is_copy_assignable_v<tsan_ignore_scope>);
     // Nested and one after the other: the annotations have to be balanced.
     for (int i = 0; i < 3; ++i) {
-        const unseen_by_thread_sanitizer outer;
-        const unseen_by_thread_sanitizer inner;
+        const tsan_ignore_scope outer;
+        const tsan_ignore_scope inner;
     }
 }

@@ -1,4 +1,4 @@
-#include <sincpro/async_worker/closure.hpp>
+#include <sincpro/async_worker/detail/base/diagnostics.hpp>
 
 #include <sincpro/async_worker.hpp>
 

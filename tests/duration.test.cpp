@@ -1,4 +1,4 @@
-#include <sincpro/async_worker/duration.hpp>
+#include <sincpro/async_worker/detail/base/duration.hpp>
 
 #include <sincpro/async_worker/errors.hpp>
 #include <sincpro/async_worker/run_async_task.hpp>

@@ -1,9 +1,8 @@
-#include <sincpro/async_worker/event_loop.hpp>
+#include <sincpro/async_worker/detail/loop/event_loop.hpp>
 
 #include <array>
 #include <atomic>
 #include <chrono>
-#include <coroutine>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -15,23 +14,16 @@
 #include "support/catch.hpp"
 #include "support/descriptors.hpp"
 #include "support/events.hpp"
-#include "support/steps.hpp"
 #include "support/threads.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
-using sincpro::await_location;
 using sincpro::detail::clock;
-using sincpro::detail::current;
 using sincpro::detail::event_loop;
-using sincpro::detail::job;
-using sincpro::detail::look;
 using sincpro::detail::timer;
 using sincpro::detail::work;
-using sincpro::detail::work_queue;
 using support::gate;
-using support::steps;
 
 /// Calls a function when it is run.
 struct call : work {
@@ -50,30 +42,27 @@ struct alarm_clock : timer {
 /// An event loop alone, which ends when stop() was called and nothing is left to do.
 class loop_alone final : public event_loop {
 public:
-    loop_alone() { open_poller(); }
-    void hold() noexcept override {}
-    void drop() noexcept override { ++drops_; }
-    int drops() const noexcept { return drops_; }
+    loop_alone() { open(); }
+    ~loop_alone() override = default;
 
     void run_here() {
-        run([this] { return stopping_ && door().close(); });
-        release_poller();
+        run();
+        close();
     }
     void stop() noexcept { stopping_ = true; }  // loop's thread
-    std::size_t taken_through_the_door() const noexcept { return taken_; }
-    using event_loop::abandon_poller;
-    using event_loop::while_held;
+    std::size_t taken_from_other_threads() const noexcept { return taken_; }
+    using event_loop::close_after_fork;
 
 private:
-    void take_in(sincpro::detail::inbox& from) noexcept override {
-        for (work* first = from.take(); first != nullptr;) {
+    bool has_ended() noexcept override { return stopping_ && posted().close(); }
+    void take_posted() noexcept override {
+        posted().take_all([this](work& w) {
             ++taken_;
-            queue(*std::exchange(first, first->next));
-        }
+            enqueue(w);
+        });
     }
     bool stopping_ = false;
     std::size_t taken_ = 0;
-    std::atomic<int> drops_{0};
 };
 
 /// The same on a thread of its own, from construction to end().
@@ -120,86 +109,7 @@ void run_loop(const std::function<void(loop_alone&)>& f) {
     loop.run_here();
 }
 
-struct flow_of_nothing : job {
-    explicit flow_of_nothing(event_loop& l) : job(&l) {}
-    void finished() noexcept override {}
-};
-
 }  // namespace
-
-TEST_CASE("a work_queue is first in, first out") {
-    work_queue queue;
-    std::string log;
-    std::array<call, 3> calls{call([&] { log += 'a'; }), call([&] { log += 'b'; }), call([&] { log += 'c'; })};
-    CHECK(queue.empty());
-    for (call& c : calls) {
-        CHECK_FALSE(c.queued());
-        queue.push(c);
-        CHECK(c.queued());
-    }
-    while (!queue.empty()) {
-        work& w = queue.pop();
-        CHECK_FALSE(w.queued());
-        w.run(w);
-    }
-    CHECK(log == "abc");
-    queue.push(calls[2]);
-    queue.push(calls[0]);
-    CHECK(&queue.pop() == &calls[2]);
-    CHECK(&queue.pop() == &calls[0]);
-    CHECK(queue.empty());
-}
-
-TEST_CASE("work may leave a queue wherever it stands") {
-    for (std::size_t leaves = 0; leaves < 3; ++leaves) {
-        work_queue queue;
-        std::array<call, 3> calls{call([] {}), call([] {}), call([] {})};
-        for (call& c : calls) {
-            queue.push(c);
-        }
-        calls[leaves].leave_queue();
-        CHECK_FALSE(calls[leaves].queued());
-        for (std::size_t i = 0; i < 3; ++i) {
-            if (i != leaves) {
-                CHECK(&queue.pop() == &calls[i]);
-            }
-        }
-        CHECK(queue.empty());
-    }
-}
-
-TEST_CASE("take_all appends another queue and leaves it empty") {
-    work_queue mine, other;
-    std::array<call, 4> calls{call([] {}), call([] {}), call([] {}), call([] {})};
-    mine.take_all(other);
-    CHECK(mine.empty());
-    other.push(calls[0]);
-    other.push(calls[1]);
-    mine.take_all(other);
-    CHECK(other.empty());
-    other.push(calls[2]);
-    other.push(calls[3]);
-    mine.take_all(other);
-    CHECK(other.empty());
-    calls[2].leave_queue();
-    CHECK(&mine.pop() == &calls[0]);
-    CHECK(&mine.pop() == &calls[1]);
-    CHECK(&mine.pop() == &calls[3]);
-    CHECK(mine.empty());
-    other.push(calls[2]);
-    CHECK(&other.pop() == &calls[2]);
-}
-
-TEST_CASE("look does not wait for what is there, sees what comes, and gives up on what does not") {
-    int asked = 0;
-    CHECK(look([&] { return ++asked == 1; }));
-    CHECK(asked == 1);
-    // A few yields may take all the time there is on a busy machine, but the condition is asked after the first one.
-    asked = 0;
-    CHECK(look([&] { return ++asked == 2; }));
-    CHECK(asked == 2);
-    CHECK_FALSE(look([] { return false; }));
-}
 
 TEST_CASE("work that other threads post runs once, on the loop's thread, in the order of each thread") {
     constexpr std::size_t threads = 4, each = 2'000;
@@ -207,7 +117,7 @@ TEST_CASE("work that other threads post runs once, on the loop's thread, in the 
         explicit numbered() : work(&numbered::note) {}
         static void note(work& w) noexcept {
             auto& self = static_cast<numbered&>(w);
-            *self.wrong += self.number != *self.next || sincpro::detail::current().loop != self.on;
+            *self.wrong += self.number != *self.next || event_loop::of_this_thread() != self.on;
             ++*self.next;
         }
         std::size_t number = 0;
@@ -244,16 +154,16 @@ TEST_CASE("work that other threads post runs once, on the loop's thread, in the 
     for (const std::size_t count : next) {
         CHECK(count == each);
     }
-    CHECK(on.loop.taken_through_the_door() == threads * each + 1);
+    CHECK(on.loop.taken_from_other_threads() == threads * each + 1);
 }
 
 TEST_CASE("the loop is its thread's while it runs, and nobody else's") {
-    CHECK(sincpro::detail::current().loop == nullptr);
+    CHECK(event_loop::of_this_thread() == nullptr);
     run_loop([](loop_alone& loop) {
-        CHECK(sincpro::detail::current().loop == &loop);
-        std::thread([] { CHECK(sincpro::detail::current().loop == nullptr); }).join();
+        CHECK(event_loop::of_this_thread() == &loop);
+        std::thread([] { CHECK(event_loop::of_this_thread() == nullptr); }).join();
     });
-    CHECK(current().loop == nullptr);
+    CHECK(event_loop::of_this_thread() == nullptr);
 }
 
 TEST_CASE("a sleeping loop wakes up for every post") {
@@ -265,7 +175,7 @@ TEST_CASE("a sleeping loop wakes up for every post") {
         }
     }
     on.end();
-    CHECK(on.loop.taken_through_the_door() == 201);
+    CHECK(on.loop.taken_from_other_threads() == 201);
 }
 
 TEST_CASE("a pass lets everything that was ready run once before anything runs again") {
@@ -307,19 +217,19 @@ TEST_CASE("work that posts itself for ever starves neither timers, nor descripto
     told = true;
 #else
     support::socket_pair pair;
-    struct waiter : sincpro::detail::fd_wait {
-        explicit waiter(bool& t) : fd_wait(&waiter::is_ready), told(t) {}
-        static void is_ready(fd_wait& w, int) noexcept { static_cast<waiter&>(w).told = true; }
+    struct waiter : sincpro::detail::descriptor_wait {
+        waiter(int descriptor, bool& t)
+            : descriptor_wait(descriptor, sincpro::detail::direction::readable, &waiter::is_ready), told(t) {}
+        static void is_ready(descriptor_wait& w, int) noexcept { static_cast<waiter&>(w).told = true; }
         bool& told;
-    } readable(told);
-    readable.fd = pair.here.get();
+    } readable(pair.here.get(), told);
 #endif
     const gate begun;
     call first([&] {
         alarm.due = clock::now() + 1ms;
         loop.add_timer(alarm);
 #if !defined(_WIN32)
-        loop.descriptors().add(readable);
+        loop.add_descriptor(readable);
 #endif
         begun.open();
         loop.post(busy);
@@ -386,7 +296,7 @@ TEST_CASE("a loop that sleeps until a late timer takes an earlier one") {
     on.run([&] { on.loop.remove_timer(late); });
     on.end();
     CHECK_FALSE(late_fired);
-    CHECK_FALSE(late.queued());
+    CHECK_FALSE(late.is_queued());
 }
 
 TEST_CASE("a loop that has ended refuses work, and what it accepted before has run") {
@@ -442,136 +352,34 @@ TEST_CASE("the descriptors of a loop are closed when it has ended, not under tho
 }
 #endif
 
-TEST_CASE("a loop whose descriptors were abandoned, as in the child of a fork, refuses work") {
+TEST_CASE("a loop whose descriptors were closed, as in the child of a fork, refuses work") {
     loop_alone loop;
-    loop.abandon_poller();
+    loop.close_after_fork();
     call c([] {});
     CHECK_FALSE(loop.post(c));
 }
 
-TEST_CASE("while_held does not call anything while no coroutine runs") {
-    loop_on_thread on;
-    int looks = 0;
-    const auto note = [&](const job*, const await_location&) { ++looks; };
-    CHECK_FALSE(on.loop.while_held(note));
-    const gate begun, go_on;
-    call plain([&] {
-        begun.open();
-        go_on.wait();
-    });
-    REQUIRE(on.loop.post(plain));
-    begun.wait();
-    CHECK_FALSE(on.loop.while_held(note));
-    go_on.open();
-    on.end();
-    CHECK(looks == 0);
-}
-
-TEST_CASE("while_held shows the job whose coroutine runs, and the loop goes no further meanwhile") {
-    const gate begun, go_on, left;
-    const auto block = [](gate b, gate g, gate l) -> steps {
-        b.open();
-        g.wait();
-        l.open();
-        co_return;
-    };
-    loop_on_thread on;
-    flow_of_nothing j(on.loop);
-    std::atomic<bool> went_on{false};
-    {
-        const steps blocking = block(begun, go_on, left);
-        await_location at;
-        at.line = 42;
-        call next([&] { went_on.store(true); });
-        call resuming([&] {
-            on.loop.post(next);
-            on.loop.resume(j, blocking.frame(), at);
-        });
-        REQUIRE(on.loop.post(resuming));
-        begun.wait();
-        const job* shown = nullptr;
-        unsigned line = 0;
-        bool went_on_while_held = false;
-        const bool held = on.loop.while_held([&](const job* running, const await_location& where) {
-            shown = running;
-            line = where.line;
-            go_on.open();
-            left.wait();
-            for (int i = 0; i < 1'000; ++i) {
-                std::this_thread::yield();
-            }
-            went_on_while_held = went_on.load();
-        });
-        CHECK(held);
-        CHECK(shown == &j);
-        CHECK(line == 42);
-        CHECK_FALSE(went_on_while_held);
-        on.end();
-    }
-    CHECK(went_on.load());
-}
-
-TEST_CASE("while one job runs, the others may be looked at from any thread") {
-    // Each job has a number that only the loop's thread changes, without any lock: ThreadSanitizer sees a mistake.
-    struct counting : flow_of_nothing {
-        using flow_of_nothing::flow_of_nothing;
-        volatile std::size_t rounds = 0;  // so that counting takes some time: it is to be seen on one processor too
-    };
-    const auto count = [](counting& j) -> steps {
-        for (;;) {
-            for (int i = 0; i < 1'000; ++i) {
-                j.rounds = j.rounds + 1;
-            }
-            co_await std::suspend_always();
+TEST_CASE("a loop holds a reference to itself until it has ended and nobody is in post() any more") {
+    struct counted_loop final : event_loop {
+        explicit counted_loop(int& n) : deleted(n) { open(); }
+        ~counted_loop() override { ++deleted; }
+        bool has_ended() noexcept override { return posted().close(); }
+        void run_here() {
+            run();
+            close();
         }
+        int& deleted;
     };
-    loop_on_thread on;
-    std::array<counting, 2> jobs{counting(on.loop), counting(on.loop)};
-    const steps first = count(jobs[0]), second = count(jobs[1]);
-    std::atomic<bool> enough{false};
-    call alternate([&, turn = std::size_t{0}]() mutable {
-        const bool even = turn++ % 2 == 0;
-        on.loop.resume(jobs[even ? 0 : 1], even ? first.frame() : second.frame(), {});
-        if (!enough.load()) {
-            on.loop.post(alternate);
-        }
-    });
-    REQUIRE(on.loop.post(alternate));
-
-    std::atomic<int> held{0}, went_backwards{0};
-    std::vector<std::thread> watchers;
-    for (int t = 0; t < 2; ++t) {
-        watchers.emplace_back([&] {
-            const auto give_up = clock::now() + support::patience;
-            std::array<std::size_t, 2> last{};
-            for (int mine = 0; mine < 10 && clock::now() < give_up;) {
-                std::this_thread::yield();
-                mine += on.loop.while_held([&](const job* running, const await_location&) {
-                    const std::size_t other = running == &jobs[0] ? 1 : 0;
-                    went_backwards += jobs[other].rounds < last[other];
-                    last[other] = jobs[other].rounds;
-                    held.fetch_add(1);
-                });
-            }
-        });
-    }
-    for (std::thread& t : watchers) {
-        t.join();
-    }
-    enough.store(true);
-    on.end();
-    CHECK(held.load() == 20);
-    CHECK(went_backwards.load() == 0);
-    const bool took_turns = jobs[0].rounds - jobs[1].rounds <= 1'000;
-    CHECK(took_turns);
-}
-
-TEST_CASE("a loop drops its own reference when it has ended and nobody is in post() any more") {
-    loop_on_thread on;
-    CHECK(on.loop.drops() == 0);
-    on.end();
-    CHECK(on.loop.drops() == 1);
+    int deleted = 0;
+    auto* const loop = new counted_loop(deleted);
+    const sincpro::detail::intrusive_ptr<event_loop> mine(loop);
+    std::thread([loop] { loop->run_here(); }).join();
+    CHECK(deleted == 0);
     call late([] {});
-    CHECK_FALSE(on.loop.post(late));
-    CHECK(on.loop.drops() == 1);
+    CHECK_FALSE(loop->post(late));
+    auto* const other = new counted_loop(deleted);
+    other->release();
+    CHECK(deleted == 0);
+    std::thread([other] { other->run_here(); }).join();
+    CHECK(deleted == 1);
 }

@@ -1,4 +1,4 @@
-#include <sincpro/async_worker/frame_pool.hpp>
+#include <sincpro/async_worker/detail/base/frame_cache.hpp>
 
 #include <algorithm>
 #include <array>
@@ -24,7 +24,7 @@
 
 namespace {
 
-using sincpro::detail::frame_pool;
+using sincpro::detail::frame_cache;
 using sincpro::detail::recycling_allocator;
 using support::alive;
 using support::made;
@@ -47,7 +47,7 @@ public:
     blocks(std::size_t count, std::size_t size) : size_(size) {
         all_.reserve(count);
         for (std::size_t i = 0; i < count; ++i) {
-            all_.push_back(frame_pool::allocate(size));
+            all_.push_back(frame_cache::allocate(size));
         }
     }
     blocks(const blocks&) = delete;
@@ -55,7 +55,7 @@ public:
     ~blocks() { free(); }
     void free() {
         for (void* p : all_) {
-            frame_pool::deallocate(p, size_);
+            frame_cache::deallocate(p, size_);
         }
         all_.clear();
     }
@@ -73,20 +73,20 @@ TEST_CASE("a block that was freed is given out again for the same size, the last
         return;
     }
     on_new_thread([] {
-        void* const a = frame_pool::allocate(100);
-        void* const b = frame_pool::allocate(100);
-        frame_pool::deallocate(a, 100);
-        frame_pool::deallocate(b, 100);
-        void* const other = frame_pool::allocate(200);
-        void* const first = frame_pool::allocate(100);
-        void* const second = frame_pool::allocate(100);
+        void* const a = frame_cache::allocate(100);
+        void* const b = frame_cache::allocate(100);
+        frame_cache::deallocate(a, 100);
+        frame_cache::deallocate(b, 100);
+        void* const other = frame_cache::allocate(200);
+        void* const first = frame_cache::allocate(100);
+        void* const second = frame_cache::allocate(100);
         CHECK(first == b);
         CHECK(second == a);
         CHECK(other != a);
         CHECK(other != b);
-        frame_pool::deallocate(first, 100);
-        frame_pool::deallocate(second, 100);
-        frame_pool::deallocate(other, 200);
+        frame_cache::deallocate(first, 100);
+        frame_cache::deallocate(second, 100);
+        frame_cache::deallocate(other, 200);
     });
 }
 
@@ -102,7 +102,7 @@ TEST_CASE("blocks of every size hold their size and are aligned, whether new or 
         int misaligned = 0, overwritten = 0;
         for (int round = 0; round < 3; ++round) {
             for (std::size_t size = 1; size <= largest; ++size) {
-                all.push_back({frame_pool::allocate(size), size});
+                all.push_back({frame_cache::allocate(size), size});
                 misaligned +=
                     reinterpret_cast<std::uintptr_t>(all.back().memory) % __STDCPP_DEFAULT_NEW_ALIGNMENT__ != 0;
                 std::memset(all.back().memory, static_cast<int>(size % 251), size);
@@ -111,7 +111,7 @@ TEST_CASE("blocks of every size hold their size and are aligned, whether new or 
             for (const block& b : all) {
                 const auto* const bytes = static_cast<const unsigned char*>(b.memory);
                 overwritten += std::any_of(bytes, bytes + b.size, [&](unsigned char c) { return c != b.size % 251; });
-                frame_pool::deallocate(b.memory, b.size);
+                frame_cache::deallocate(b.memory, b.size);
             }
             all.clear();
         }
@@ -124,9 +124,9 @@ TEST_CASE("a block of no size, and one that is too large to be kept, come from o
     on_new_thread([] {
         for (const std::size_t size : {std::size_t{0}, std::size_t{1'025}, std::size_t{1'000'000}}) {
             const long before = alive.load();
-            void* const p = frame_pool::allocate(size);
+            void* const p = frame_cache::allocate(size);
             const long with_it = alive.load();
-            frame_pool::deallocate(p, size);
+            frame_cache::deallocate(p, size);
             const long after = alive.load();
             CHECK(p != nullptr);
             CHECK(with_it == before + 1);
@@ -173,7 +173,7 @@ TEST_CASE("blocks that one thread allocates and another frees come back: soon no
         for (std::size_t round = 1; round <= rounds; ++round) {
             filled.wait(round);
             for (void* p : block) {
-                frame_pool::deallocate(p, size);
+                frame_cache::deallocate(p, size);
             }
             emptied.arrive();
         }
@@ -184,7 +184,7 @@ TEST_CASE("blocks that one thread allocates and another frees come back: soon no
             after_warm_up = made.load();
         }
         for (void*& p : block) {
-            p = frame_pool::allocate(size);
+            p = frame_cache::allocate(size);
         }
         filled.arrive();
         emptied.wait(round);
@@ -211,10 +211,10 @@ long growth(Round round) {
 
 struct uses_pool_when_its_thread_ends {
     ~uses_pool_when_its_thread_ends() {
-        frame_pool::deallocate(block, 364);
-        void* const another = frame_pool::allocate(364);
+        frame_cache::deallocate(block, 364);
+        void* const another = frame_cache::allocate(364);
         std::memset(another, 1, 364);
-        frame_pool::deallocate(another, 364);
+        frame_cache::deallocate(another, 364);
     }
     void* block = nullptr;
 };
@@ -227,10 +227,10 @@ TEST_CASE("a thread that only allocates leaves nothing behind when it ends") {
     std::vector<void*> made_elsewhere(32);
     CHECK(growth([&] {
               for (void*& p : made_elsewhere) {
-                  on_new_thread([&p] { p = frame_pool::allocate(size); });
+                  on_new_thread([&p] { p = frame_cache::allocate(size); });
               }
               for (void* p : made_elsewhere) {
-                  frame_pool::deallocate(p, size);
+                  frame_cache::deallocate(p, size);
               }
           }) <= 64);
 }
@@ -242,9 +242,9 @@ TEST_CASE("a thread may still allocate and free after it has given back what it 
                   // Constructed before the pool is used, so destroyed after what the pool keeps for this thread.
                   thread_local uses_pool_when_its_thread_ends last;
                   last.block = nullptr;
-                  void* const kept = frame_pool::allocate(364);
-                  last.block = frame_pool::allocate(364);
-                  frame_pool::deallocate(kept, 364);
+                  void* const kept = frame_cache::allocate(364);
+                  last.block = frame_cache::allocate(364);
+                  frame_cache::deallocate(kept, 364);
               });
           }) <= 64);
 }
@@ -295,7 +295,7 @@ TEST_CASE("blocks of many sizes go round between threads, and each keeps its con
             return;
         }
         overwritten += std::any_of(b.memory, b.memory + b.size, [&](unsigned char c) { return c != b.size % 251; });
-        frame_pool::deallocate(b.memory, b.size);
+        frame_cache::deallocate(b.memory, b.size);
     };
     std::vector<std::thread> all;
     for (std::size_t t = 0; t < threads; ++t) {
@@ -303,7 +303,7 @@ TEST_CASE("blocks of many sizes go round between threads, and each keeps its con
             std::mt19937 random(static_cast<unsigned>(t));
             for (std::size_t i = 0; i < rounds; ++i) {
                 const std::size_t size = 1 + random() % 600;
-                block b{static_cast<unsigned char*>(frame_pool::allocate(size)), size};
+                block b{static_cast<unsigned char*>(frame_cache::allocate(size)), size};
                 std::memset(b.memory, static_cast<int>(size % 251), size);
                 const std::size_t place = random() % shelf.size();
                 {

@@ -1,11 +1,10 @@
-#include <sincpro/async_worker/inbox.hpp>
+#include <sincpro/async_worker/detail/loop/mpsc_queue.hpp>
 
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -13,7 +12,7 @@
 
 namespace {
 
-using sincpro::detail::inbox;
+using sincpro::detail::mpsc_queue;
 using sincpro::detail::work;
 using support::arrivals;
 
@@ -24,10 +23,25 @@ struct parcel : work {
     std::uint64_t number = 0;
 };
 
-std::vector<std::uint64_t> numbers(const work* first) {
+using parcels_taken = std::vector<parcel*>;
+
+/// By the consumer.
+parcels_taken take(mpsc_queue& queue) {
+    parcels_taken all;
+    queue.take_all([&](work& w) { all.push_back(&static_cast<parcel&>(w)); });
+    return all;
+}
+/// By anybody.
+parcels_taken take_on_any_thread(mpsc_queue& queue) {
+    parcels_taken all;
+    queue.take_all_on_any_thread([&](work& w) { all.push_back(&static_cast<parcel&>(w)); });
+    return all;
+}
+
+std::vector<std::uint64_t> numbers(const parcels_taken& taken) {
     std::vector<std::uint64_t> found;
-    for (; first != nullptr; first = first->next) {
-        found.push_back(static_cast<const parcel*>(first)->number);
+    for (const parcel* p : taken) {
+        found.push_back(p->number);
     }
     return found;
 }
@@ -85,13 +99,12 @@ private:
     std::vector<std::thread> threads_;
 };
 
-/// What a taker sees: how many came, and whether each pusher's came in its order.
+/// What a consumer sees: how many came, and whether each pusher's came in its order.
 struct received {
-    void note(const work* first) {
-        for (; first != nullptr; first = first->next) {
-            const auto& p = *static_cast<const parcel*>(first);
-            out_of_order += p.number != last[p.from] + 1;
-            last[p.from] = p.number;
+    void note(const parcels_taken& taken) {
+        for (const parcel* p : taken) {
+            out_of_order += p->number != last[p->from] + 1;
+            last[p->from] = p->number;
             ++count;
         }
     }
@@ -103,135 +116,134 @@ struct received {
 }  // namespace
 
 TEST_CASE("what was pushed is taken all at once, oldest first") {
-    inbox door;
+    mpsc_queue queue;
     auto p = parcels<5>();
-    CHECK(door.empty());
-    CHECK(door.take() == nullptr);
+    CHECK(queue.empty());
+    CHECK(take(queue).empty());
     for (std::size_t i = 0; i < 3; ++i) {
-        CHECK(door.push(p[i]) == inbox::pushed::queued);
+        CHECK(queue.push(p[i]) == mpsc_queue::push_result::queued);
     }
-    CHECK_FALSE(door.empty());
-    CHECK(numbers(door.take()) == expected{1, 2, 3});
-    CHECK(door.empty());
-    CHECK(door.take() == nullptr);
-    door.push(p[4]);
-    door.push(p[3]);
-    CHECK(numbers(door.take()) == expected{5, 4});
+    CHECK_FALSE(queue.empty());
+    CHECK(numbers(take(queue)) == expected{1, 2, 3});
+    CHECK(queue.empty());
+    CHECK(take(queue).empty());
+    queue.push(p[4]);
+    queue.push(p[3]);
+    CHECK(numbers(take(queue)) == expected{5, 4});
 }
 
-TEST_CASE("the first who pushes while the taker is parked must wake it, and nobody else") {
-    inbox door;
+TEST_CASE("the first who pushes while the consumer is parked must wake it, and nobody else") {
+    mpsc_queue queue;
     auto p = parcels<4>();
-    REQUIRE(door.park());
-    CHECK(door.empty());
-    CHECK(door.push(p[0]) == inbox::pushed::must_wake);
-    CHECK(door.push(p[1]) == inbox::pushed::queued);
-    CHECK(door.push(p[2]) == inbox::pushed::queued);
-    door.unpark();
-    CHECK(numbers(door.take()) == expected{1, 2, 3});
-    CHECK(door.push(p[3]) == inbox::pushed::queued);
+    REQUIRE(queue.park());
+    CHECK(queue.empty());
+    CHECK(queue.push(p[0]) == mpsc_queue::push_result::must_wake);
+    CHECK(queue.push(p[1]) == mpsc_queue::push_result::queued);
+    CHECK(queue.push(p[2]) == mpsc_queue::push_result::queued);
+    queue.unpark();
+    CHECK(numbers(take(queue)) == expected{1, 2, 3});
+    CHECK(queue.push(p[3]) == mpsc_queue::push_result::queued);
 }
 
-TEST_CASE("a taker does not park over what it has not taken") {
-    inbox door;
+TEST_CASE("a consumer does not park over what it has not taken") {
+    mpsc_queue queue;
     auto p = parcels<1>();
-    door.push(p[0]);
-    CHECK_FALSE(door.park());
-    CHECK(numbers(door.take()) == expected{1});
-    CHECK(door.park());
+    queue.push(p[0]);
+    CHECK_FALSE(queue.park());
+    CHECK(numbers(take(queue)) == expected{1});
+    CHECK(queue.park());
 }
 
-TEST_CASE("after unpark nobody must wake the taker") {
-    inbox door;
+TEST_CASE("after unpark nobody must wake the consumer") {
+    mpsc_queue queue;
     auto p = parcels<2>();
-    REQUIRE(door.park());
-    door.unpark();
-    CHECK(door.take() == nullptr);
-    CHECK(door.push(p[0]) == inbox::pushed::queued);
-    door.unpark();  // of one that is not parked
-    CHECK(door.push(p[1]) == inbox::pushed::queued);
-    CHECK(numbers(door.take()) == expected{1, 2});
+    REQUIRE(queue.park());
+    queue.unpark();
+    CHECK(take(queue).empty());
+    CHECK(queue.push(p[0]) == mpsc_queue::push_result::queued);
+    queue.unpark();  // of one that is not parked
+    CHECK(queue.push(p[1]) == mpsc_queue::push_result::queued);
+    CHECK(numbers(take(queue)) == expected{1, 2});
 }
 
-TEST_CASE("a closed door refuses, and does not touch what it refuses") {
-    inbox door;
+TEST_CASE("a closed queue refuses, and does not touch what it refuses") {
+    mpsc_queue queue;
     auto p = parcels<2>();
-    door.push(p[0]);
-    CHECK_FALSE(door.close());
-    CHECK(numbers(door.take()) == expected{1});
-    REQUIRE(door.close());
-    CHECK(door.empty());
-    p[1].next = &p[0];
-    CHECK(door.push(p[1]) == inbox::pushed::closed);
-    CHECK(door.push(p[1]) == inbox::pushed::closed);
-    CHECK(p[1].next == &p[0]);
-    CHECK(door.empty());
+    queue.push(p[0]);
+    CHECK_FALSE(queue.close());
+    CHECK(numbers(take(queue)) == expected{1});
+    REQUIRE(queue.close());
+    CHECK(queue.empty());
+    CHECK(queue.push(p[1]) == mpsc_queue::push_result::closed);
+    CHECK(queue.push(p[1]) == mpsc_queue::push_result::closed);
+    CHECK_FALSE(p[1].is_linked());
+    CHECK(queue.empty());
 }
 
-TEST_CASE("whoever steals takes everything, oldest first") {
-    inbox door;
+TEST_CASE("any thread may take everything, oldest first") {
+    mpsc_queue queue;
     auto p = parcels<3>();
-    CHECK(door.steal() == nullptr);
-    door.push(p[0]);
-    door.push(p[1]);
-    CHECK(numbers(door.steal()) == expected{1, 2});
-    CHECK(door.empty());
-    CHECK(door.steal() == nullptr);
-    door.push(p[2]);
-    CHECK(numbers(door.take()) == expected{3});
+    CHECK(take_on_any_thread(queue).empty());
+    queue.push(p[0]);
+    queue.push(p[1]);
+    CHECK(numbers(take_on_any_thread(queue)) == expected{1, 2});
+    CHECK(queue.empty());
+    CHECK(take_on_any_thread(queue).empty());
+    queue.push(p[2]);
+    CHECK(numbers(take(queue)) == expected{3});
 }
 
-TEST_CASE("stealing leaves the door parked or closed as it is") {
-    inbox door;
+TEST_CASE("taking on any thread leaves the queue parked or closed as it is") {
+    mpsc_queue queue;
     auto p = parcels<2>();
     SECTION("parked") {
-        REQUIRE(door.park());
-        CHECK(door.steal() == nullptr);
-        CHECK(door.push(p[0]) == inbox::pushed::must_wake);
-        // The pusher wakes the taker, so whoever pushes next need not.
-        CHECK(numbers(door.steal()) == expected{1});
-        CHECK(door.push(p[1]) == inbox::pushed::queued);
+        REQUIRE(queue.park());
+        CHECK(take_on_any_thread(queue).empty());
+        CHECK(queue.push(p[0]) == mpsc_queue::push_result::must_wake);
+        // The pusher wakes the consumer, so whoever pushes next need not.
+        CHECK(numbers(take_on_any_thread(queue)) == expected{1});
+        CHECK(queue.push(p[1]) == mpsc_queue::push_result::queued);
     }
     SECTION("closed") {
-        REQUIRE(door.close());
-        CHECK(door.steal() == nullptr);
-        CHECK(door.push(p[0]) == inbox::pushed::closed);
+        REQUIRE(queue.close());
+        CHECK(take_on_any_thread(queue).empty());
+        CHECK(queue.push(p[0]) == mpsc_queue::push_result::closed);
     }
 }
 
 TEST_CASE("everything that many threads push is taken once, in the order of each thread") {
-    inbox door;
+    mpsc_queue queue;
     received got;
-    pushers all([&](parcel& p) { door.push(p); });
+    pushers all([&](parcel& p) { queue.push(p); });
     all.start();
     while (got.count < pushers::threads * pushers::each) {
-        work* const first = door.take();
-        got.note(first);
-        if (first == nullptr) {
+        const parcels_taken taken = take(queue);
+        got.note(taken);
+        if (taken.empty()) {
             std::this_thread::yield();
         }
     }
     CHECK(got.out_of_order == 0);
     all.join();
-    CHECK(door.take() == nullptr);
+    CHECK(take(queue).empty());
 }
 
-TEST_CASE("a parked taker is woken exactly once, by one of many who push at the same time") {
-    inbox door;
+TEST_CASE("a parked consumer is woken exactly once, by one of many who push at the same time") {
+    mpsc_queue queue;
     arrivals wakes;
     received got;
     std::size_t parked = 0;
     pushers all([&](parcel& p) {
-        if (door.push(p) == inbox::pushed::must_wake) {
+        if (queue.push(p) == mpsc_queue::push_result::must_wake) {
             wakes.arrive();
         }
     });
     all.start();
     while (got.count < pushers::threads * pushers::each) {
-        got.note(door.take());
-        if (got.count < pushers::threads * pushers::each && door.park()) {
+        got.note(take(queue));
+        if (got.count < pushers::threads * pushers::each && queue.park()) {
             REQUIRE(wakes.wait_for(++parked));
-            door.unpark();
+            queue.unpark();
         }
     }
     all.join();
@@ -239,24 +251,24 @@ TEST_CASE("a parked taker is woken exactly once, by one of many who push at the 
     CHECK(got.out_of_order == 0);
 }
 
-TEST_CASE("a taker that unparks by itself, as after a timer, is told to wake at most once for each time it parked") {
-    inbox door;
+TEST_CASE("a consumer that unparks by itself, as after a timer, is told to wake at most once for each time it parked") {
+    mpsc_queue queue;
     std::atomic<std::size_t> wakes{0};
     received got;
     std::size_t parked = 0;
     std::size_t too_many = 0;
     pushers all([&](parcel& p) {
-        if (door.push(p) == inbox::pushed::must_wake) {
+        if (queue.push(p) == mpsc_queue::push_result::must_wake) {
             wakes.fetch_add(1);
         }
     });
     all.start();
     while (got.count < pushers::threads * pushers::each) {
-        got.note(door.take());
-        if (door.park()) {
+        got.note(take(queue));
+        if (queue.park()) {
             ++parked;
             std::this_thread::yield();
-            door.unpark();
+            queue.unpark();
         }
         too_many += wakes.load() > parked;
     }
@@ -266,15 +278,15 @@ TEST_CASE("a taker that unparks by itself, as after a timer, is told to wake at 
     CHECK(wakes.load() <= parked);
 }
 
-TEST_CASE("nothing is lost and nothing refused was kept when the door closes among many who push") {
+TEST_CASE("nothing is lost and nothing refused was kept when the queue closes among many who push") {
     for (int round = 0; round < 20; ++round) {
-        inbox door;
+        mpsc_queue queue;
         std::atomic<std::size_t> accepted{0}, refused{0};
         received got;
-        pushers all([&](parcel& p) { (door.push(p) == inbox::pushed::closed ? refused : accepted).fetch_add(1); });
+        pushers all([&](parcel& p) { (queue.push(p) == mpsc_queue::push_result::closed ? refused : accepted).fetch_add(1); });
         all.start();
-        while (got.count < static_cast<std::size_t>(round) * 200 || !door.close()) {
-            got.note(door.take());
+        while (got.count < static_cast<std::size_t>(round) * 200 || !queue.close()) {
+            got.note(take(queue));
         }
         all.join();
         CHECK(got.count == accepted.load());
@@ -283,20 +295,19 @@ TEST_CASE("nothing is lost and nothing refused was kept when the door closes amo
     }
 }
 
-TEST_CASE("what thieves steal and push again reaches the taker once") {
-    inbox door;
+TEST_CASE("what other threads take and push again reaches the consumer once") {
+    mpsc_queue queue;
     std::atomic<bool> ended{false};
-    std::vector<std::thread> thieves;
+    std::vector<std::thread> takers;
     for (int i = 0; i < 2; ++i) {
-        thieves.emplace_back([&] {
+        takers.emplace_back([&] {
             while (!ended.load()) {
-                work* w = door.steal();
-                if (w == nullptr) {
+                const parcels_taken taken = take_on_any_thread(queue);
+                if (taken.empty()) {
                     std::this_thread::yield();
                 }
-                while (w != nullptr) {
-                    work& next = *std::exchange(w, w->next);
-                    door.push(next);
+                for (parcel* p : taken) {
+                    queue.push(*p);
                 }
             }
         });
@@ -305,25 +316,24 @@ TEST_CASE("what thieves steal and push again reaches the taker once") {
     seen.fill(std::vector<bool>(pushers::each + 1));
     std::size_t count = 0, twice = 0;
     {
-        pushers all([&](parcel& p) { door.push(p); });
+        pushers all([&](parcel& p) { queue.push(p); });
         all.start();
         while (count < pushers::threads * pushers::each) {
-            work* w = door.take();
-            if (w == nullptr) {
+            const parcels_taken taken = take(queue);
+            if (taken.empty()) {
                 std::this_thread::yield();
             }
-            for (; w != nullptr; w = w->next) {
-                const auto& p = *static_cast<const parcel*>(w);
-                twice += seen[p.from][p.number];
-                seen[p.from][p.number] = true;
+            for (const parcel* p : taken) {
+                twice += seen[p->from][p->number];
+                seen[p->from][p->number] = true;
                 ++count;
             }
         }
         ended.store(true);
-        for (std::thread& t : thieves) {
+        for (std::thread& t : takers) {
             t.join();
         }
     }
     CHECK(twice == 0);
-    CHECK(door.take() == nullptr);
+    CHECK(take(queue).empty());
 }

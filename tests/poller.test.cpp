@@ -1,4 +1,4 @@
-#include <sincpro/async_worker/poller.hpp>
+#include <sincpro/async_worker/detail/loop/poller.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -115,19 +115,16 @@ TEST_CASE("a wake-up by another thread ends a wait, wherever the two meet") {
 
 namespace {
 
-using sincpro::detail::descriptor;
+using sincpro::detail::unique_descriptor;
 using sincpro::detail::direction;
-using sincpro::detail::fd_wait;
+using sincpro::detail::descriptor_wait;
 using support::open_descriptor;
 using support::socket_pair;
 
 /// Waits for a descriptor and notes that it was told.
-struct waiter : fd_wait {
-    waiter(int descriptor, direction d) : fd_wait(&waiter::told) {
-        fd = descriptor;
-        way = d;
-    }
-    static void told(fd_wait& w, int error) noexcept {
+struct waiter : descriptor_wait {
+    waiter(int descriptor, direction d) : descriptor_wait(descriptor, d, &waiter::told) {}
+    static void told(descriptor_wait& w, int error) noexcept {
         auto& self = static_cast<waiter&>(w);
         ++self.count;
         self.error = error;
@@ -189,11 +186,11 @@ TEST_CASE("a descriptor closes itself once, and an invalid one is the error that
     const socket_pair pair;
     const int number = ::dup(pair.here.get());
     {
-        descriptor first(number, "");
-        descriptor second(std::move(first));
+        unique_descriptor first(number, "");
+        unique_descriptor second(std::move(first));
         CHECK(first.get() == -1);
         CHECK(second.get() == number);
-        descriptor third(::dup(pair.here.get()), "");
+        unique_descriptor third(::dup(pair.here.get()), "");
         const int other = third.get();
         third = std::move(second);
         CHECK(third.get() == number);
@@ -201,7 +198,7 @@ TEST_CASE("a descriptor closes itself once, and an invalid one is the error that
     }
     CHECK(::fcntl(number, F_GETFD) == -1);
     errno = EMFILE;
-    CHECK(support::thrown<std::system_error>([] { return descriptor(-1, "text").get(); }).code() ==
+    CHECK(support::thrown<std::system_error>([] { return unique_descriptor(-1, "text").get(); }).code() ==
           std::errc::too_many_files_open);
 }
 

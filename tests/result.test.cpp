@@ -153,8 +153,26 @@ TEST_CASE("an empty result says so when it is asked for its value") {
     CHECK(empty.error() == nullptr);
     CHECK_THROWS_AS(empty.value(), std::logic_error);
     CHECK_THROWS_AS(std::move(empty).value(), std::logic_error);
-    empty.emplace(3);
+    sincpro::detail::result_access::set_value(empty, 3);
     CHECK(empty.value() == 3);
-    empty.clear();
+    sincpro::detail::result_access::clear(empty);
     CHECK_THROWS_AS(empty.value(), std::logic_error);
+}
+
+TEST_CASE("a result that is filled a second time keeps the newer value") {
+    const lifetimes log;
+    {
+        sincpro::result<counted> r;
+        sincpro::detail::result_access::set_value(r, log);
+        sincpro::detail::result_access::set_value(r, log);
+        CHECK(log.alive() == 1);
+    }
+    CHECK(log.alive() == 0);
+}
+
+TEST_CASE("a null exception is a logic_error") {
+    sincpro::result<int> r;
+    sincpro::detail::result_access::set_exception(r, nullptr);
+    CHECK_FALSE(r);
+    CHECK_THROWS_AS(r.value(), std::logic_error);
 }

@@ -1,176 +1,66 @@
-#include <sincpro/async_worker/call_state.hpp>
+#include <sincpro/async_worker/detail/bridge/shared_state.hpp>
+
+#include <sincpro/async_worker/detail/bridge/worker_thread.hpp>
+#include <sincpro/async_worker/task.hpp>
 
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <future>
 #include <thread>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
 #include "support/events.hpp"
-#include "support/hand_executor.hpp"
 
 namespace {
 
-using sincpro::detail::call_state;
+using sincpro::task;
 using sincpro::detail::claim;
-using sincpro::detail::counted_ptr;
-using sincpro::detail::executor;
-using sincpro::detail::job;
-using support::hand_executor;
+using sincpro::detail::handshake;
+using sincpro::detail::intrusive_ptr;
+using sincpro::detail::shared_state;
+using sincpro::detail::submitted_task;
 
-/// Counts its references without owning itself.
-struct counting {
-    void hold() noexcept { references.fetch_add(1); }
-    void drop() noexcept { references.fetch_sub(1); }
-    std::atomic<int> references{0};
-};
-using pointer = counted_ptr<counting>;
+task<int> give(int n) { co_return n; }
 
-/// A reference that is there to be taken over.
-pointer share(counting& c) {
-    c.hold();
-    return pointer(&c);
-}
-
-static_assert(!std::is_convertible_v<counting*, pointer>);
-static_assert(!std::is_convertible_v<pointer, bool>);
-static_assert(std::is_nothrow_move_constructible_v<pointer> && std::is_nothrow_copy_constructible_v<pointer>);
-
-struct root_job final : job {
-    explicit root_job(executor& e) : job(&e) {}
-    void finished() noexcept override {}
-};
-
-/// A call on `e`. It lives as long as somebody has a reference, and has one to `e` so long.
-counted_ptr<call_state> call_on(executor& e) {
-    counted_ptr<call_state> call(new call_state);
-    e.hold();
-    call->loop = counted_ptr<executor>(&e);
-    return call;
-}
+/// A call that was not handed over yet.
+intrusive_ptr<submitted_task<int>> new_call() { return intrusive_ptr<submitted_task<int>>(new submitted_task<int>(give(1))); }
 
 }  // namespace
 
-TEST_CASE("a counted_ptr takes over the reference that it is made from, and drops it") {
-    counting c;
-    {
-        const pointer p = share(c);
-        CHECK(c.references == 1);
-        CHECK(p);
-        CHECK(p.get() == &c);
-        CHECK(&*p == &c);
-        CHECK(&p->references == &c.references);
-    }
-    CHECK(c.references == 0);
-    const pointer empty;
-    CHECK_FALSE(empty);
-    CHECK(empty.get() == nullptr);
-}
-
-TEST_CASE("copies of a counted_ptr have a reference each, moves pass theirs on") {
-    counting c;
-    {
-        pointer first = share(c);
-        pointer second = first;
-        CHECK(c.references == 2);
-        pointer third = std::move(first);
-        CHECK(c.references == 2);
-        CHECK_FALSE(first);
-        CHECK(third.get() == &c);
-        const pointer of_nothing = first;
-        CHECK_FALSE(of_nothing);
-        CHECK(c.references == 2);
-    }
-    CHECK(c.references == 0);
-}
-
-TEST_CASE("assigning to a counted_ptr drops what it had, once") {
-    counting a, b;
-    {
-        pointer p = share(a);
-        p = share(b);
-        CHECK(a.references == 0);
-        CHECK(b.references == 1);
-        const pointer q = p;
-        p = q;
-        CHECK(b.references == 2);
-        auto& itself = p;
-        p = itself;
-        CHECK(b.references == 2);
-        p = std::move(itself);
-        CHECK(p.get() == &b);
-        CHECK(b.references == 2);
-        p = {};
-        CHECK_FALSE(p);
-        CHECK(b.references == 1);
-    }
-    CHECK(b.references == 0);
-}
-
-TEST_CASE("a released reference is the caller's") {
-    counting c;
-    {
-        pointer p = share(c);
-        CHECK(p.release() == &c);
-        CHECK_FALSE(p);
-        CHECK(p.release() == nullptr);
-    }
-    CHECK(c.references == 1);
-}
-
-TEST_CASE("a call ends with its last reference, on whichever thread that is dropped") {
-    hand_executor loop;
-    {
-        const auto call = call_on(loop);
-        CHECK(loop.references == 1);
-        std::vector<std::thread> threads;
-        for (int i = 0; i < 4; ++i) {
-            threads.emplace_back([&call] {
-                for (int round = 0; round < 1'000; ++round) {
-                    const auto mine = call;
-                    const auto again = mine;
-                }
-            });
-        }
-        for (std::thread& t : threads) {
-            t.join();
-        }
-        CHECK(loop.references == 1);
-    }
-    CHECK(loop.references == 0);
-
-    for (int round = 0; round < 100; ++round) {
-        auto call = call_on(loop);
-        auto copy = call;
-        std::thread other([mine = std::move(copy)]() mutable { mine = {}; });
-        call = {};
-        other.join();
-        REQUIRE(loop.references == 0);
-    }
-}
-
 TEST_CASE("the first claim counts, whoever makes it") {
-    hand_executor loop;
-    const auto call = call_on(loop);
-    CHECK(call->claimed_by == claim::open);
-    CHECK(call->try_claim(claim::deadline));
-    CHECK(call->claimed_by == claim::deadline);
-    CHECK_FALSE(call->try_claim(claim::result));
-    CHECK_FALSE(call->try_claim(claim::deadline));
-    CHECK_FALSE(call->try_claim(claim::shutdown));
-    CHECK(call->claimed_by == claim::deadline);
+    const auto call = new_call();
+    CHECK(call->claimed_by() == claim::open);
+    CHECK(call->take_claim(claim::open, claim::deadline));
+    CHECK(call->claimed_by() == claim::deadline);
+    for (const claim late : {claim::value, claim::error, claim::deadline, claim::shutdown, claim::abandoned}) {
+        CHECK_FALSE(call->take_claim(claim::open, late));
+    }
+    CHECK(call->claimed_by() == claim::deadline);
+}
+
+TEST_CASE("the outcome may be claimed after the deadline, once, but not when nobody waits for it any more") {
+    const auto call = new_call();
+    CHECK(call->take_claim(claim::open, claim::deadline));
+    CHECK(call->claim_outcome(claim::value));
+    CHECK_FALSE(call->claim_outcome(claim::shutdown));
+    CHECK(call->claimed_by() == claim::value);
+
+    const auto abandoned = new_call();
+    CHECK(abandoned->take_claim(claim::open, claim::deadline));
+    CHECK(abandoned->take_claim(claim::deadline, claim::abandoned));
+    CHECK_FALSE(abandoned->claim_outcome(claim::error));
+    CHECK(abandoned->claimed_by() == claim::abandoned);
 }
 
 TEST_CASE("of result, deadline and shutdown at the same time exactly one is first") {
-    hand_executor loop;
     constexpr int rounds = 500;
-    constexpr std::array claims{claim::result, claim::deadline, claim::shutdown};
-    std::vector<counted_ptr<call_state>> calls;
+    constexpr std::array claims{claim::value, claim::deadline, claim::shutdown};
+    std::vector<intrusive_ptr<submitted_task<int>>> calls;
     for (int i = 0; i < rounds; ++i) {
-        calls.push_back(call_on(loop));
+        calls.push_back(new_call());
     }
     std::array<std::vector<bool>, claims.size()> won;
     const support::gate go;
@@ -179,7 +69,7 @@ TEST_CASE("of result, deadline and shutdown at the same time exactly one is firs
         threads.emplace_back([&, t] {
             go.wait();
             for (const auto& call : calls) {
-                won[t].push_back(call->try_claim(claims[t]));
+                won[t].push_back(call->take_claim(claim::open, claims[t]));
             }
         });
     }
@@ -192,54 +82,45 @@ TEST_CASE("of result, deadline and shutdown at the same time exactly one is firs
         int winners = 0;
         for (std::size_t t = 0; t < claims.size(); ++t) {
             winners += won[t][i];
-            wrong += won[t][i] && calls[i]->claimed_by != claims[t];
+            wrong += won[t][i] && calls[i]->claimed_by() != claims[t];
         }
         wrong += winners != 1;
     }
     CHECK(wrong == 0);
 }
 
-TEST_CASE("a request to cancel reaches the task on its own thread, once, however often it is made") {
-    hand_executor loop;
-    root_job root(loop);
-    auto call = call_on(loop);
-    call->root = &root;
-    call->request_cancel();
-    call->request_cancel();
-    CHECK(loop.posted() == 1);
-    CHECK(call->cancel_requested);
-    CHECK_FALSE(root.cancelled);
-    SECTION("while the call is kept") {
-        loop.run();
-        CHECK(root.cancelled);
-        call->request_cancel();
-        CHECK(loop.posted() == 0);
-    }
-    SECTION("though the caller has let go of it") {
-        call = {};
-        CHECK(loop.references == 1);
-        loop.run();
-        CHECK(root.cancelled);
-        CHECK(loop.references == 0);
-    }
-    SECTION("unless the task has ended meanwhile") {
-        call->root = nullptr;
-        loop.run();
-        CHECK_FALSE(root.cancelled);
-    }
-    loop.run();
-    call = {};
-    CHECK(loop.references == 0);
+TEST_CASE("a call that ends by a shutdown is published with worker_stopped, once") {
+    const auto call = new_call();
+    std::future<int> future = call->get_future();
+    CHECK_FALSE(call->is_published());
+    call->end_by_shutdown();
+    call->end_by_shutdown();
+    CHECK(call->is_published());
+    call->wait_until_published();
+    CHECK_THROWS_AS(future.get(), sincpro::worker_stopped);
 }
 
-TEST_CASE("a request to cancel after the loop has ended does nothing, and keeps nothing alive") {
-    hand_executor loop;
-    loop.end();
-    {
-        const auto call = call_on(loop);
-        call->request_cancel();
-        call->request_cancel();
-        CHECK(loop.posted() == 0);
+TEST_CASE("who waits until a call is published is woken, also after it has stopped yielding") {
+    for (int round = 0; round < 20; ++round) {
+        const auto call = new_call();
+        std::future<int> future = call->get_future();
+        const support::gate begun;
+        std::thread waiting([&] {
+            begun.open();
+            call->wait_until_published();
+            CHECK(call->is_published());
+        });
+        begun.wait();
+        if (round % 2 == 0) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));  // mostly it sleeps by now; either way is right
+        }
+        call->end_by_shutdown();
+        waiting.join();
     }
-    CHECK(loop.references == 0);
+}
+
+TEST_CASE("of two parties of a handshake the second is told so") {
+    std::atomic<bool> passed{false};
+    CHECK_FALSE(handshake(passed));
+    CHECK(handshake(passed));
 }

@@ -1,4 +1,4 @@
-#include <sincpro/async_worker/child_job.hpp>
+#include <sincpro/async_worker/detail/coroutine/structured_operation.hpp>
 
 #include <coroutine>
 #include <cstddef>
@@ -14,7 +14,7 @@
 
 #include "support/catch.hpp"
 #include "support/counted.hpp"
-#include "support/hand_executor.hpp"
+#include "support/hand_loop.hpp"
 
 namespace {
 
@@ -25,10 +25,11 @@ using sincpro::detail::child_job;
 using sincpro::detail::child_tuple;
 using sincpro::detail::element_t;
 using sincpro::detail::operation;
+using sincpro::detail::result_access;
 using sincpro::detail::structured_operation;
 using sincpro::detail::take_element;
 using support::counted;
-using support::hand_executor;
+using support::hand_loop;
 using support::hand_job;
 using support::lifetimes;
 
@@ -101,7 +102,7 @@ public:
 
 private:
     child_job* child(std::size_t i) noexcept override { return i < children_.size() ? &children_[i] : nullptr; }
-    void child_finished(child_job& c) noexcept override {
+    void child_ended(child_job& c) noexcept override {
         const auto number = static_cast<std::size_t>(&static_cast<sincpro::detail::child<int>&>(c) - children_.data());
         log_ += std::to_string(number);
         if (c.error() != nullptr) {
@@ -145,7 +146,7 @@ task<std::string> await_group(group g) { co_return co_await std::move(g); }
 }  // namespace
 
 TEST_CASE("children begin in order inside the await, and if all end there their parent is not suspended") {
-    hand_executor on;
+    hand_loop on;
     std::string begun;
     hand_job job(on, await_group(group(list(give(0, begun), fail(1, begun), give(2, begun)))));
     job.start();
@@ -156,22 +157,22 @@ TEST_CASE("children begin in order inside the await, and if all end there their 
 }
 
 TEST_CASE("a group without children is ready") {
-    hand_executor on;
+    hand_loop on;
     hand_job job(on, await_group(group({})));
     job.start();
     REQUIRE(job.has_ended());
     CHECK(job.value().empty());
 }
 
-TEST_CASE("the parent goes on when the last child has ended, through the executor") {
-    hand_executor on;
+TEST_CASE("the parent goes on when the last child has ended, through the loop") {
+    hand_loop on;
     std::string begun;
     hand_signal first, second;
     hand_job job(on,
                  await_group(group(list(give_after(0, begun, first), give(1, begun), give_after(2, begun, second)))));
     job.start();
     CHECK(begun == "abc");
-    REQUIRE(job.waits_in != nullptr);
+    REQUIRE(!job.waiting.empty());
     second.send();
     on.run();
     CHECK_FALSE(job.has_ended());
@@ -185,29 +186,29 @@ TEST_CASE("the parent goes on when the last child has ended, through the executo
 }
 
 TEST_CASE("the children of an operation are found by number, and say when they are done") {
-    hand_executor on;
+    hand_loop on;
     std::string begun;
     hand_signal s;
     hand_job job(on, await_group(group(list(give(0, begun), give_after(1, begun, s)))));
     job.start();
-    REQUIRE(job.waits_in != nullptr);
-    sincpro::detail::job* const first = job.waits_in->child(0);
-    sincpro::detail::job* const second = job.waits_in->child(1);
+    REQUIRE(!job.waiting.empty());
+    sincpro::detail::job* const first = job.waiting.front().child(0);
+    sincpro::detail::job* const second = job.waiting.front().child(1);
     REQUIRE(first != nullptr);
     REQUIRE(second != nullptr);
-    CHECK(job.waits_in->child(2) == nullptr);
+    CHECK(job.waiting.front().child(2) == nullptr);
     CHECK(first->done);
     CHECK_FALSE(second->done);
     CHECK(second->root == &job);
-    CHECK(second->loop == &on);
-    CHECK(second->waits_in != nullptr);
+    CHECK(second->runner == &on.runner);
+    CHECK(!second->waiting.empty());
     s.send();
     on.run();
     CHECK(job.has_ended());
 }
 
 TEST_CASE("stopping cancels the children that wait, and does not start those that have not begun") {
-    hand_executor on;
+    hand_loop on;
     std::string begun;
     hand_signal s;
     SECTION("while they are started") {
@@ -242,7 +243,7 @@ TEST_CASE("stopping cancels the children that wait, and does not start those tha
 }
 
 TEST_CASE("stopping its children does not cancel the parent, cancelling the parent cancels all its children") {
-    hand_executor on;
+    hand_loop on;
     std::string begun;
     hand_signal s, other;
     SECTION("stopped") {
@@ -262,7 +263,7 @@ TEST_CASE("stopping its children does not cancel the parent, cancelling the pare
         job.start();
         CHECK(s.waited_for());
         CHECK(other.waited_for());
-        sincpro::detail::cancel(job);
+        job.cancel();
         CHECK_FALSE(s.waited_for());
         CHECK_FALSE(other.waited_for());
         CHECK_FALSE(job.has_ended());
@@ -286,7 +287,7 @@ TEST_CASE("stopping its children does not cancel the parent, cancelling the pare
 TEST_CASE("children that are destroyed with their parent leave nothing behind") {
     const lifetimes log;
     hand_signal s;
-    hand_executor on;
+    hand_loop on;
     {
         const auto wait = [](lifetimes l, hand_signal& until) -> task<int> {
             const counted c(l);
@@ -315,7 +316,7 @@ task<int> nested(int depth, int& begun) {
 }  // namespace
 
 TEST_CASE("operations nested to any depth do not nest on the stack") {
-    hand_executor on;
+    hand_loop on;
     int begun = 0;
     hand_job job(on, nested(100'000, begun));
     job.start();
@@ -326,13 +327,13 @@ TEST_CASE("operations nested to any depth do not nest on the stack") {
 }
 
 TEST_CASE("a child that is cancelled while its beginning is queued is not begun, and its parent still ends") {
-    hand_executor on;
+    hand_loop on;
     int begun = 0;
     hand_job job(on, nested(1'000, begun));
     job.start();
     const int so_far = begun;
     REQUIRE(so_far < 100);
-    sincpro::detail::cancel(job);
+    job.cancel();
     on.run();
     CHECK(job.has_ended());
     CHECK(begun == so_far);
@@ -347,12 +348,12 @@ TEST_CASE("a child that is cancelled while its beginning is queued has ended wit
             co_return co_await at_depth(more - 1, std::move(g));
         }
     };
-    hand_executor on;
+    hand_loop on;
     std::string begun;
     hand_job job(on, coroutines::at_depth(31, group(list(give(0, begun)))));
     job.start();
     REQUIRE(on.posted() == 1);
-    sincpro::detail::cancel(job);
+    job.cancel();
     on.run();
     CHECK(begun == "");
     REQUIRE(job.has_ended());
@@ -375,19 +376,19 @@ TEST_CASE("a child_tuple finds its children by number") {
 
 TEST_CASE("take_element gives a value, a reference, a monostate for nothing, or throws") {
     sincpro::result<std::unique_ptr<int>> value;
-    value.emplace(std::make_unique<int>(1));
+    result_access::set_value(value, std::make_unique<int>(1));
     CHECK(*take_element(value) == 1);
 
     int number = 0;
     sincpro::result<int&> reference;
-    reference.emplace(&number);
+    result_access::set_value(reference, &number);
     CHECK(&static_cast<int&>(take_element(reference)) == &number);
 
     sincpro::result<void> nothing;
-    nothing.emplace();
+    result_access::set_value(nothing);
     CHECK(take_element(nothing) == std::monostate());
 
     sincpro::result<void> error;
-    error.fail(std::make_exception_ptr(std::runtime_error("failed")));
+    result_access::set_exception(error, std::make_exception_ptr(std::runtime_error("failed")));
     CHECK_THROWS_AS(take_element(error), std::runtime_error);
 }

@@ -50,7 +50,9 @@ using support::this_thread_number;
 using support::thrown;
 using support::thrown_by;
 
-static_assert(std::is_base_of_v<std::future<int>, task_future<int>>);
+static_assert(!std::is_base_of_v<std::future<int>, task_future<int>>);
+static_assert(std::is_convertible_v<task_future<int>, std::future<int>>);
+static_assert(!std::is_convertible_v<task_future<int>&, std::future<int>>);
 static_assert(std::is_nothrow_move_constructible_v<task_future<int>>);
 static_assert(std::is_nothrow_move_assignable_v<task_future<int>>);
 static_assert(!std::is_copy_constructible_v<task_future<int>>);
@@ -316,13 +318,13 @@ TEST_CASE("a task_future can be moved") {
     CHECK(third.get() == 7);
 }
 
-TEST_CASE("a task_future can be sliced to a std::future and shared") {
-    std::future<int> sliced = submit_async_task(gives(8));
-    CHECK(sliced.get() == 8);
+TEST_CASE("an rvalue of a task_future converts to a std::future, which can be shared") {
+    std::future<int> plain = submit_async_task(gives(8));
+    CHECK(plain.get() == 8);
     const auto original = std::make_exception_ptr(bespoke_error(2));
     std::future<void> failed = submit_async_task(fails_with(original));
     CHECK(thrown_by([&] { return (failed.get(), 0); }) == original);
-    const std::shared_future<int> shared = submit_async_task(gives(9)).share();
+    const std::shared_future<int> shared = std::future<int>(submit_async_task(gives(9))).share();
     const std::shared_future<int> copy = shared;
     CHECK(shared.get() + copy.get() == 18);
 }

@@ -1,4 +1,4 @@
-#include <sincpro/async_worker/timer_queue.hpp>
+#include <sincpro/async_worker/detail/loop/timing_wheel.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -19,9 +19,9 @@ namespace {
 using namespace std::chrono_literals;
 using sincpro::detail::clock;
 using sincpro::detail::timer;
-using sincpro::detail::timer_queue;
+using sincpro::detail::timing_wheel;
 
-static_assert(noexcept(std::declval<timer_queue&>().add(std::declval<timer&>())));
+static_assert(noexcept(std::declval<timing_wheel&>().add(std::declval<timer&>())));
 
 /// Where a test's times begin: any time will do, since the queue never asks for the time.
 constexpr clock::time_point start{1h};
@@ -33,7 +33,7 @@ struct numbered : timer {
     }
     static void note(timer& t) noexcept {
         auto& self = static_cast<numbered&>(t);
-        self.was_queued_when_fired = self.queued();
+        self.was_queued_when_fired = self.is_queued();
         self.fired.push_back(self.number);
     }
 
@@ -51,7 +51,7 @@ struct timers {
             all.emplace_back(static_cast<int>(all.size()), std::chrono::milliseconds(ms), fired);
         }
     }
-    void add_to(timer_queue& queue) {
+    void add_to(timing_wheel& queue) {
         for (timer& t : all) {
             queue.add(t);
         }
@@ -75,7 +75,7 @@ std::vector<int> expected_order(const std::vector<int>& due_in_ms) {
 }  // namespace
 
 TEST_CASE("an empty queue has nothing to fire and nothing to wait for") {
-    timer_queue queue;
+    timing_wheel queue;
     CHECK(queue.empty());
     CHECK(queue.earliest() == clock::time_point::max());
     queue.fire_due(clock::time_point::max());
@@ -84,19 +84,19 @@ TEST_CASE("an empty queue has nothing to fire and nothing to wait for") {
 
 TEST_CASE("a timer is queued until it fires or is removed") {
     timers t({1, 2});
-    timer_queue queue;
-    CHECK_FALSE(t.all[0].queued());
+    timing_wheel queue;
+    CHECK_FALSE(t.all[0].is_queued());
     t.add_to(queue);
-    CHECK(t.all[0].queued());
-    CHECK(t.all[1].queued());
+    CHECK(t.all[0].is_queued());
+    CHECK(t.all[1].is_queued());
     queue.fire_due(start);
     CHECK(queue.earliest() > start);
     CHECK(queue.earliest() <= start + 1ms);
     queue.remove(t.all[1]);
-    CHECK_FALSE(t.all[1].queued());
+    CHECK_FALSE(t.all[1].is_queued());
     queue.fire_due(start + 1ms);
     CHECK(t.fired == std::vector<int>{0});
-    CHECK_FALSE(t.all[0].queued());
+    CHECK_FALSE(t.all[0].is_queued());
     CHECK_FALSE(t.all[0].was_queued_when_fired);
     CHECK(queue.empty());
     CHECK(queue.earliest() == clock::time_point::max());
@@ -104,7 +104,7 @@ TEST_CASE("a timer is queued until it fires or is removed") {
 
 TEST_CASE("timers fire when they are due, not before, earliest first") {
     timers t({5, 1, 4, 2, 3});
-    timer_queue queue;
+    timing_wheel queue;
     t.add_to(queue);
     queue.fire_due(start);
     queue.fire_due(start + 1ms - 1ns);
@@ -121,7 +121,7 @@ TEST_CASE("timers fire when they are due, not before, earliest first") {
 
 TEST_CASE("timers that are due at the same time fire in the order of their adding") {
     timers t(std::vector<int>(100, 7));
-    timer_queue queue;
+    timing_wheel queue;
     t.add_to(queue);
     SECTION("all of them") {
         queue.fire_due(start + 7ms);
@@ -148,12 +148,12 @@ TEST_CASE("any timer can be removed, and the others keep their order") {
         for (std::size_t removed = 0; removed < due_in_ms.size(); ++removed) {
             for (const bool after_a_pop : {false, true}) {
                 timers t(due_in_ms);
-                timer_queue queue;
+                timing_wheel queue;
                 t.add_to(queue);
                 if (after_a_pop) {
                     queue.fire_due(start + 1ms);
                 }
-                if (t.all[removed].queued()) {
+                if (t.all[removed].is_queued()) {
                     queue.remove(t.all[removed]);
                 }
                 queue.fire_due(clock::time_point::max());
@@ -170,11 +170,11 @@ TEST_CASE("any timer can be removed, and the others keep their order") {
 
 TEST_CASE("what a timer does when it fires may change the queue") {
     struct acting : timer {
-        acting(timer_queue& q, timer& o) : timer(&acting::act), queue(q), other(o) {}
+        acting(timing_wheel& q, timer& o) : timer(&acting::act), queue(q), other(o) {}
         static void act(timer& t) noexcept {
             auto& self = static_cast<acting&>(t);
             ++self.count;
-            if (self.other.queued()) {
+            if (self.other.is_queued()) {
                 self.queue.remove(self.other);
             }
             if (self.again) {
@@ -182,12 +182,12 @@ TEST_CASE("what a timer does when it fires may change the queue") {
                 self.queue.add(self);
             }
         }
-        timer_queue& queue;
+        timing_wheel& queue;
         timer& other;
         bool again = false;
         int count = 0;
     };
-    timer_queue queue;
+    timing_wheel queue;
     timers victim({2});
     acting first(queue, victim.all[0]);
     first.due = start + 1ms;
@@ -218,7 +218,7 @@ TEST_CASE("random operations do the same as with a std::multimap") {
     const auto below = [&](std::size_t n) { return std::uniform_int_distribution<std::size_t>(0, n - 1)(random); };
 
     timers t(std::vector<int>(size, 0));
-    timer_queue queue;
+    timing_wheel queue;
     std::multimap<clock::time_point, int> model;
     std::vector<std::multimap<clock::time_point, int>::iterator> position(size, model.end());
     std::vector<int> expected;
@@ -226,8 +226,8 @@ TEST_CASE("random operations do the same as with a std::multimap") {
     for (int round = 0; round < 30'000; ++round) {
         const std::size_t i = below(size);
         numbered& chosen = t.all[i];
-        REQUIRE(chosen.queued() == (position[i] != model.end()));
-        if (chosen.queued()) {
+        REQUIRE(chosen.is_queued() == (position[i] != model.end()));
+        if (chosen.is_queued()) {
             queue.remove(chosen);
             model.erase(position[i]);
             position[i] = model.end();
@@ -265,7 +265,7 @@ TEST_CASE("who sleeps until the earliest time wakes when each timer is due, and 
             after.emplace_back(static_cast<clock::rep>(random() % ticks));
         }
     }
-    timer_queue queue;
+    timing_wheel queue;
     queue.fire_due(start);
     std::vector<int> fired;
     fired.reserve(after.size());
@@ -308,7 +308,7 @@ TEST_CASE("100,000 timers fire in order, in whichever order they were added and 
         }
     }
     timers t(due_in_ms);
-    timer_queue queue;
+    timing_wheel queue;
     t.add_to(queue);
     auto expected = expected_order(due_in_ms);
     if (removed == "every second") {

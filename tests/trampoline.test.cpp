@@ -1,41 +1,38 @@
-#include <sincpro/async_worker/execution.hpp>
+#include <sincpro/async_worker/detail/coroutine/trampoline.hpp>
 
 #include <cstddef>
 #include <string>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include "support/catch.hpp"
 #include "support/steps.hpp"
 
 namespace {
 
-using sincpro::detail::current;
-using sincpro::detail::thread_state;
+using sincpro::detail::this_thread;
+using sincpro::detail::thread_context;
 using sincpro::detail::trampoline;
-using sincpro::detail::work;
 using support::steps;
 
 /// What a task does when it hands over to another: it is suspended, and the innermost trampoline goes on with that.
 struct hand_over {
     std::coroutine_handle<> to;
     bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<>) const noexcept { current().innermost->next = to; }
+    void await_suspend(std::coroutine_handle<>) const noexcept { this_thread().innermost->next = to; }
     void await_resume() const noexcept {}
 };
 
 }  // namespace
 
 TEST_CASE("a thread begins with nothing that runs on it, and has a state of its own") {
-    thread_state& mine = current();
-    CHECK(&current() == &mine);
-    const thread_state* others = nullptr;
+    thread_context& mine = this_thread();
+    CHECK(&this_thread() == &mine);
+    const thread_context* others = nullptr;
     bool empty = false;
     std::thread([&] {
-        others = &current();
-        empty = others->loop == nullptr && others->running == nullptr && others->innermost == nullptr &&
-                others->function_cancelled == nullptr && others->helps == nullptr;
+        others = &this_thread();
+        empty = others->running == nullptr && others->innermost == nullptr && others->function_cancelled == nullptr;
     }).join();
     CHECK(others != nullptr);
     CHECK(others != &mine);
@@ -43,17 +40,17 @@ TEST_CASE("a thread begins with nothing that runs on it, and has a state of its 
 }
 
 TEST_CASE("a trampoline is the innermost one of its thread while it lives") {
-    CHECK(current().innermost == nullptr);
+    CHECK(this_thread().innermost == nullptr);
     {
         trampoline outer;
-        CHECK(current().innermost == &outer);
+        CHECK(this_thread().innermost == &outer);
         {
-            trampoline inner(current());
-            CHECK(current().innermost == &inner);
+            trampoline inner(this_thread());
+            CHECK(this_thread().innermost == &inner);
         }
-        CHECK(current().innermost == &outer);
+        CHECK(this_thread().innermost == &outer);
     }
-    CHECK(current().innermost == nullptr);
+    CHECK(this_thread().innermost == nullptr);
 }
 
 TEST_CASE("a trampoline resumes what it is given and returns when nothing follows") {
@@ -122,26 +119,5 @@ TEST_CASE("what follows inside a nested trampoline is resumed by that, not by th
     all.last = third.frame();
     trampoline().run(first.frame());
     CHECK(log == "outer(inner last)");
-    CHECK(current().innermost == nullptr);
-}
-
-TEST_CASE("work knows whether it stands in a queue, and can leave it from the middle") {
-    std::vector<work> ring;
-    ring.reserve(4);
-    for (int i = 0; i < 4; ++i) {
-        ring.emplace_back(nullptr);
-        CHECK_FALSE(ring.back().queued());
-    }
-    for (std::size_t i = 0; i < 4; ++i) {
-        ring[i].next = &ring[(i + 1) % 4];
-        ring[i].prev = &ring[(i + 3) % 4];
-    }
-    ring[2].leave_queue();
-    CHECK_FALSE(ring[2].queued());
-    CHECK(ring[1].queued());
-    CHECK(ring[1].next == &ring[3]);
-    CHECK(ring[3].prev == &ring[1]);
-    ring[1].leave_queue();
-    CHECK(ring[0].next == &ring[3]);
-    CHECK(ring[3].prev == &ring[0]);
+    CHECK(this_thread().innermost == nullptr);
 }

@@ -1,6 +1,7 @@
-#include <sincpro/async_worker/worker_loop.hpp>
+#include <sincpro/async_worker/detail/bridge/worker_thread.hpp>
 
 #include <sincpro/async_worker/sleep_for.hpp>
+#include <sincpro/async_worker/task.hpp>
 #include <sincpro/async_worker/task_future.hpp>
 
 #include <atomic>
@@ -9,7 +10,6 @@
 #include <exception>
 #include <functional>
 #include <future>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -36,12 +36,14 @@ using sincpro::sleep_for;
 using sincpro::task;
 using sincpro::worker_options;
 using sincpro::worker_stopped;
-using sincpro::detail::call_state;
 using sincpro::detail::claim;
 using sincpro::detail::clock;
-using sincpro::detail::counted_ptr;
-using sincpro::detail::future_root;
-using sincpro::detail::worker_loop;
+using sincpro::detail::intrusive_ptr;
+using sincpro::detail::share;
+using sincpro::detail::shared_options;
+using sincpro::detail::shared_state;
+using sincpro::detail::submitted_task;
+using sincpro::detail::worker_thread;
 using support::contains;
 using support::counted;
 using support::gate;
@@ -54,28 +56,35 @@ constexpr auto for_ever = clock::time_point::max();
 /// What the caller keeps of a task that it has handed over.
 template <class T>
 struct call {
-    counted_ptr<call_state> state;
+    intrusive_ptr<submitted_task<T>> state;
     std::future<T> future;
     bool accepted = false;
-    std::unique_ptr<future_root<T>> refused;
 };
+
+/// Hands a reference over, if the thread takes it.
+bool hand_over(worker_thread& loop, shared_state& s) {
+    auto reference = share(s);
+    const bool accepted = loop.submit(s);
+    if (accepted) {
+        reference.detach();
+    }
+    return accepted;
+}
 
 /// As worker does it. `prepare` may change the call before it is handed over.
 template <class T>
 call<T> submit(
-    worker_loop& loop, task<T> t, const std::function<void(call_state&)>& prepare = [](call_state&) {}) {
+    worker_thread& loop, task<T> t, const std::function<void(shared_state&)>& prepare = [](shared_state&) {}) {
     call<T> made;
-    made.state = counted_ptr<call_state>(new call_state);
+    made.state = intrusive_ptr<submitted_task<T>>(new submitted_task<T>(std::move(t)));
     prepare(*made.state);
-    auto r = std::make_unique<future_root<T>>(std::move(t), made.state);
-    made.future = r->get_future();
-    made.accepted = loop.submit(*r);
-    if (made.accepted) {
-        static_cast<void>(r.release());
-    } else {
-        made.refused = std::move(r);
-    }
+    made.future = made.state->get_future();
+    made.accepted = hand_over(loop, *made.state);
     return made;
+}
+
+intrusive_ptr<worker_thread> start(worker_options options = {}) {
+    return worker_thread::start(intrusive_ptr<const shared_options>(new shared_options(std::move(options))));
 }
 
 bool is_ready(const std::future<void>& f) {
@@ -98,15 +107,15 @@ task<> keep(counted) { co_return; }
 /// A loop that ends with its scope.
 class running_loop {
 public:
-    explicit running_loop(worker_options options = {}) : loop_(worker_loop::start(options)) {}
+    explicit running_loop(worker_options options = {}) : loop_(start(std::move(options))) {}
     running_loop(const running_loop&) = delete;
     running_loop& operator=(const running_loop&) = delete;
     ~running_loop() { loop_->stop(for_ever); }
-    worker_loop* operator->() const { return loop_.get(); }
-    worker_loop& operator*() const { return *loop_; }
+    worker_thread* operator->() const { return loop_.get(); }
+    worker_thread& operator*() const { return *loop_; }
 
 private:
-    counted_ptr<worker_loop> loop_;
+    intrusive_ptr<worker_thread> loop_;
 };
 
 /// Options that tell when the loop that has them is gone.
@@ -125,7 +134,7 @@ TEST_CASE("a loop runs what is submitted on its thread until it is stopped") {
         auto first = submit(*loop, give(1));
         CHECK(first.accepted);
         CHECK(first.future.get() == 1);
-        CHECK(first.state->claimed_by == claim::result);
+        CHECK(first.state->claimed_by() == claim::value);
         submit(*loop,
                [](std::int64_t& n) -> task<> {
                    n = this_thread_number();
@@ -150,11 +159,10 @@ TEST_CASE("a loop that has ended refuses tasks and leaves them to the caller") {
         auto late = submit(*loop, keep(counted(log)));
         CHECK_FALSE(late.accepted);
         CHECK(log.alive() == 1);
-        CHECK(late.state->claimed_by == claim::open);
+        CHECK(late.state->claimed_by() == claim::open);
         // It can be handed to another loop as it is.
         const running_loop other;
-        CHECK(other->submit(*late.refused));
-        static_cast<void>(late.refused.release());
+        CHECK(hand_over(*other, *late.state));
         CHECK_NOTHROW(late.future.get());
     }
     CHECK(log.alive() == 0);
@@ -163,14 +171,14 @@ TEST_CASE("a loop that has ended refuses tasks and leaves them to the caller") {
 TEST_CASE("stop cancels every task, begun or not, and returns when they have unwound") {
     const lifetimes log;
     const gate begun;
-    auto loop = worker_loop::start({});
+    auto loop = start();
     auto waiting = submit(*loop, [](gate b, lifetimes l) -> task<> {
         const counted c(l);
         co_await wait_for_ever(b);
     }(begun, log));
     begun.wait();
-    // On the loop's own thread tasks do not come through the door.
-    auto nested = submit(*loop, [](worker_loop& on, gate b) -> task<call<void>> {
+    // On the loop's own thread tasks do not come through the queue of other threads.
+    auto nested = submit(*loop, [](worker_thread& on, gate b) -> task<call<void>> {
         co_return submit(on, wait_for_ever(b));
     }(*loop, gate()));
     auto inner = nested.future.get();
@@ -189,7 +197,7 @@ TEST_CASE("a task that stands behind a stop is not begun") {
     auto blocking = submit(*loop, block(begun, go_on));
     begun.wait();
     std::thread stopping([&] { loop->stop(for_ever); });
-    // The request to stop stands at the door soon, wherever that is between these.
+    // The request to stop is in the queue soon, wherever that is between these.
     std::vector<call<void>> behind;
     for (int i = 0; i < 100; ++i) {
         behind.push_back(submit(*loop, [](lifetimes l) -> task<> {
@@ -212,7 +220,7 @@ TEST_CASE("a task that stands behind a stop is not begun") {
 TEST_CASE("several threads may stop a loop, and each returns when it has ended") {
     for (int round = 0; round < 20; ++round) {
         const gate begun;
-        const auto loop = worker_loop::start({});
+        const auto loop = start();
         auto waiting = submit(*loop, wait_for_ever(begun));
         std::vector<std::thread> all;
         std::atomic<int> too_early{0};
@@ -230,19 +238,19 @@ TEST_CASE("several threads may stop a loop, and each returns when it has ended")
     }
 }
 
-TEST_CASE("a stop that gives up on a stuck thread releases every caller, and the thread keeps what it needs") {
+TEST_CASE("a stop that does not wait for a stuck thread any longer releases every caller, and the thread keeps what it needs") {
     const lifetimes log, loops;
     const gate begun, go_on;
     call<void> stuck, not_begun, late;
     {
-        auto loop = worker_loop::start(with(loops));
+        auto loop = start(with(loops));
         stuck =
             submit(*loop, [](gate b, gate g, counted) -> task<> { co_await block(b, g); }(begun, go_on, counted(log)));
         begun.wait();
         not_begun = submit(*loop, keep(counted(log)));
         loop->stop(clock::now());
-        CHECK(stuck.state->claimed_by == claim::shutdown);
-        CHECK(not_begun.state->claimed_by == claim::shutdown);
+        CHECK(stuck.state->claimed_by() == claim::shutdown);
+        CHECK(not_begun.state->claimed_by() == claim::shutdown);
         CHECK_THROWS_AS(stuck.future.get(), worker_stopped);
         CHECK_THROWS_AS(not_begun.future.get(), worker_stopped);
         // Nobody will stop it a second time, so what comes now is released at once.
@@ -259,12 +267,12 @@ TEST_CASE("a stop that gives up on a stuck thread releases every caller, and the
     CHECK(log.destroyed_on() != this_thread_number());
 }
 
-TEST_CASE("a stop that gives up while the loop ends loses no task") {
-    // What stands at the door is looked at just then; tests/model explores every order.
+TEST_CASE("a stop that stops waiting while the loop ends loses no task") {
+    // What is in the queue is visited just then; tests/model explores every order.
     const int rounds = TESTS_WITH_THREAD_SANITIZER || TESTS_WITH_ADDRESS_SANITIZER ? 1'000 : 20'000;
     const lifetimes objects;
     for (int round = 0; round < rounds; ++round) {
-        const auto loop = worker_loop::start({});
+        const auto loop = start();
         std::thread submitting([&] {
             for (int i = 0; i < 3; ++i) submit(*loop, keep(counted(objects)));
         });
@@ -295,13 +303,13 @@ TEST_CASE("a loop is gone when it has ended and nobody refers to it any more") {
     CHECK(loops.wait_until_gone());
 }
 
-TEST_CASE("stop_later does not wait, and can be called on the loop's own thread") {
+TEST_CASE("stop_without_waiting does not wait, and can be called on the loop's own thread") {
     const lifetimes loops;
     const gate begun;
-    auto loop = worker_loop::start(with(loops));
+    auto loop = start(with(loops));
     auto waiting = submit(*loop, wait_for_ever(begun));
-    auto stopping = submit(*loop, [](worker_loop& on) -> task<> {
-        on.stop_later(clock::now() + 1min);
+    auto stopping = submit(*loop, [](worker_thread& on) -> task<> {
+        on.stop_without_waiting(clock::now() + 1min);
         // Cancelled from now on, like all the others.
         co_await sleep_for(1h);
     }(*loop));
@@ -315,20 +323,21 @@ TEST_CASE("stop_later does not wait, and can be called on the loop's own thread"
 TEST_CASE("a task whose cancellation was requested before it began is not begun") {
     const lifetimes log;
     const running_loop loop;
-    auto cancelled = submit(*loop, keep(counted(log)), [](call_state& c) { c.cancel_requested = true; });
+    auto cancelled = submit(*loop, keep(counted(log)), [](shared_state& c) { c.mark_cancelled(); });
     CHECK_THROWS_AS(cancelled.future.get(), operation_cancelled);
     CHECK(log.alive() == 0);
 }
 
 TEST_CASE("a result is published for its caller, for one that has asked to cancel, but not after a shutdown") {
     const running_loop loop;
-    const auto claimed_by = [](claim by) { return [by](call_state& c) { c.try_claim(by); }; };
+    const auto claimed_by = [](claim by) { return [by](shared_state& c) { c.take_claim(claim::open, by); }; };
     auto wanted = submit(*loop, give(1));
     auto timed_out = submit(*loop, give(2), claimed_by(claim::deadline));
     CHECK(wanted.future.get() == 1);
     CHECK(timed_out.future.get() == 2);
-    auto given_up = submit(*loop, give(3), claimed_by(claim::shutdown));
-    CHECK_THROWS_AS(given_up.future.get(), std::future_error);  // whoever claims it publishes something himself
+    auto ended = submit(*loop, give(3), claimed_by(claim::shutdown));
+    ended.state = {};
+    CHECK_THROWS_AS(ended.future.get(), std::future_error);  // whoever claims it publishes something himself
 }
 
 TEST_CASE("an exception that nobody gets is reported, unless somebody wanted it") {
@@ -364,52 +373,52 @@ TEST_CASE("an exception that nobody gets is reported, unless somebody wanted it"
     }
 }
 
-TEST_CASE("give_up_all may be for those who are blocked only") {
+TEST_CASE("end_calls may be for those who are blocked only") {
     const gate begun, go_on;
     const support::opens_at_exit release(go_on);
     const running_loop loop;
     auto blocking = submit(*loop, block(begun, go_on));
     begun.wait();
     auto submitted = submit(*loop, give(1));
-    auto run = submit(*loop, give(2), [](call_state& c) { c.blocks_caller = true; });
-    auto run_by_main = submit(*loop, give(3), [](call_state& c) { c.blocks_caller = c.blocks_main_thread = true; });
+    auto run = submit(*loop, give(2), [](shared_state& c) { c.blocks_caller = true; });
+    auto run_by_main = submit(*loop, give(3), [](shared_state& c) { c.blocks_caller = c.blocks_main_thread = true; });
     SECTION("on the main thread itself, which may go on") {
-        loop->give_up_all(worker_loop::whose::blocked_in_run);
+        loop->end_calls(worker_thread::which::blocked_in_run);
         CHECK_THROWS_AS(run.future.get(), worker_stopped);
         CHECK_THROWS_AS(run_by_main.future.get(), worker_stopped);
     }
 #if !TESTS_WITH_ADDRESS_SANITIZER
     SECTION("on another one, while the process ends: nothing wakes the main thread, so something is left behind") {
         loop->keep_main_thread_blocked();
-        loop->give_up_all(worker_loop::whose::blocked_in_run);
+        loop->end_calls(worker_thread::which::blocked_in_run);
         CHECK_THROWS_AS(run.future.get(), worker_stopped);
-        CHECK(run_by_main.state->claimed_by == claim::open);
+        CHECK(run_by_main.state->claimed_by() == claim::open);
     }
 #endif
-    CHECK(submitted.state->claimed_by == claim::open);
-    CHECK(blocking.state->claimed_by == claim::open);
+    CHECK(submitted.state->claimed_by() == claim::open);
+    CHECK(blocking.state->claimed_by() == claim::open);
     go_on.open();
     CHECK(submitted.future.get() == 1);
     CHECK_NOTHROW(blocking.future.get());
 }
 
-TEST_CASE("a task on the loop's own thread may give up those at the door, which then end there") {
+TEST_CASE("a task on the loop's own thread may end the calls of those in the queue, which then end there") {
     const gate begun, go_on;
     const support::opens_at_exit release(go_on);
     const running_loop loop;
-    auto giving_up = submit(*loop, [](worker_loop& l, gate b, gate g) -> task<> {
+    auto ending = submit(*loop, [](worker_thread& l, gate b, gate g) -> task<> {
         b.open();
         g.wait();
-        l.give_up_all(worker_loop::whose::blocked_in_run);
+        l.end_calls(worker_thread::which::blocked_in_run);
         co_return;
     }(*loop, begun, go_on));
     begun.wait();
     auto submitted = submit(*loop, give(1));
-    auto run = submit(*loop, give(2), [](call_state& c) { c.blocks_caller = true; });
+    auto run = submit(*loop, give(2), [](shared_state& c) { c.blocks_caller = true; });
     go_on.open();
     CHECK_THROWS_AS(run.future.get(), worker_stopped);
     CHECK(submitted.future.get() == 1);
-    CHECK_NOTHROW(giving_up.future.get());
+    CHECK_NOTHROW(ending.future.get());
 }
 
 TEST_CASE("dump lists the tasks, and says so when the thread is busy") {
@@ -422,7 +431,7 @@ TEST_CASE("dump lists the tasks, and says so when the thread is busy") {
         CHECK(loop->dump() == "worker \"dumped\": 0 tasks\n");
         auto waiting = submit(*loop, wait_for_ever(gate()));
         CHECK_THAT(loop->dump(), contains("1 task\n") && contains("wait_for_ever"));
-        auto inside = submit(*loop, [](worker_loop& on) -> task<std::string> { co_return on.dump(); }(*loop));
+        auto inside = submit(*loop, [](worker_thread& on) -> task<std::string> { co_return on.dump(); }(*loop));
         CHECK_THAT(inside.future.get(), contains("2 tasks\n") && contains("wait_for_ever"));
         auto blocking = submit(*loop, block(begun, go_on));
         begun.wait();
@@ -467,7 +476,7 @@ TEST_CASE("a loop that cannot be started is a system_error, and leaves nothing b
     std::exception_ptr error;
     {
         const no_more_descriptors limit;
-        error = support::thrown_by([&] { return worker_loop::start(options); });
+        error = support::thrown_by([&] { return start(options); });
     }
     REQUIRE(error);
     CHECK(thrown<std::system_error>([&]() -> int { std::rethrow_exception(error); }).code() ==

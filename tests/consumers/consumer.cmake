@@ -5,5 +5,6 @@ foreach(name IN ITEMS tests headers examples docs format benchmarks check async_
 endforeach()
 
 add_executable(consumer "${CMAKE_CURRENT_LIST_DIR}/main.cpp")
-target_link_libraries(consumer PRIVATE sincpro::async_worker)
+option(COMPILED "Link to the library that was compiled once")
+target_link_libraries(consumer PRIVATE $<IF:$<BOOL:${COMPILED}>,sincpro::async_worker_compiled,sincpro::async_worker>)
 add_test(NAME consumer COMMAND consumer)

@@ -31,8 +31,8 @@ def kind_and_version(compiler: str) -> tuple[str, int]:
 
 
 def precompiled(compiler: str, kind: str, include_dir: str, folder: str) -> list[str]:
-    """The command that compiles a program: the library is the same for all of them, so it is compiled once."""
-    command = [compiler, "-std=c++20", "-I", include_dir]
+    """The command that compiles a program: the interfaces are the same for all of them, so they are compiled once."""
+    command = [compiler, "-std=c++20", "-I", include_dir, "-DSINCPRO_ASYNC_WORKER_COMPILED"]
     header = pathlib.Path(folder, "all.hpp")
     header.write_text("#include <sincpro/async_worker.hpp>\n", encoding="utf-8")
     output = f"{folder}/all.hpp.gch" if kind == "g++" else f"{folder}/all.pch"

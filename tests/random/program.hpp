@@ -461,7 +461,7 @@ private:
         object(const object&) = delete;
         object& operator=(const object&) = delete;
         ~object() {
-            if (detail::current().loop == nullptr) of_.destroyed_elsewhere_.fetch_add(1);
+            if (detail::event_loop::of_this_thread() == nullptr) of_.destroyed_elsewhere_.fetch_add(1);
             of_.alive_.fetch_sub(1);
         }
 
@@ -558,7 +558,7 @@ private:
             case kind::foreign_refuses: co_await support::refuses_to_suspend<>(); break;
             default: break;
         }
-        if (detail::current().loop == nullptr) throw std::logic_error("on another thread than the worker's");
+        if (detail::event_loop::of_this_thread() == nullptr) throw std::logic_error("on another thread than the worker's");
         co_return n.v;
     }
 

@@ -2,7 +2,7 @@
 
 // operator new and delete of the whole process, counted, and made to fail. For one file of a program.
 
-#include <sincpro/async_worker/config.hpp>
+#include <sincpro/async_worker/detail/base/config.hpp>
 
 #include <atomic>
 #include <cstddef>

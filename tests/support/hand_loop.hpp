@@ -1,65 +1,62 @@
 #pragma once
 
-#include <sincpro/async_worker/outermost.hpp>
+#include <sincpro/async_worker/detail/base/intrusive_list.hpp>
+#include <sincpro/async_worker/detail/coroutine/job_runner.hpp>
+#include <sincpro/async_worker/detail/coroutine/task_job.hpp>
+#include <sincpro/async_worker/detail/loop/event_loop.hpp>
+#include <sincpro/async_worker/detail/loop/work.hpp>
 #include <sincpro/async_worker/result.hpp>
 #include <sincpro/async_worker/task.hpp>
 
-#include <atomic>
 #include <chrono>
-#include <condition_variable>
-#include <coroutine>
 #include <cstddef>
-#include <deque>
-#include <mutex>
+#include <thread>
 #include <utility>
 
 #include "events.hpp"
 
 namespace support {
 
-/// What a task runs on in a test without threads: keeps what is posted, from any thread, until it is told to run it.
-class hand_executor final : public sincpro::detail::executor {
+/// What a task runs on in a test without threads: an event loop that keeps what is posted, from any thread, until it is told
+/// to run it.
+class hand_loop final : public sincpro::detail::event_loop {
 public:
-    bool post(sincpro::detail::work& w) noexcept override {
-        const std::lock_guard lock(mutex_);
-        if (ended_) {
-            return false;
+    hand_loop() { open(); }
+    ~hand_loop() override {
+        if (!ended_) {
+            close();
         }
-        posted_.push_back(&w);
-        changed_.notify_all();
-        return true;
     }
-    void resume(sincpro::detail::job& j, std::coroutine_handle<> h,
-                const sincpro::await_location& at) noexcept override {
-        last_resumed_at = at;
-        j.run(h);
-    }
-    void hold() noexcept override { references.fetch_add(1); }
-    void drop() noexcept override { references.fetch_sub(1); }
 
     /// From now on nothing can be posted.
     void end() {
-        const std::lock_guard lock(mutex_);
+        close();
         ended_ = true;
     }
-    [[nodiscard]] std::size_t posted() const {
-        const std::lock_guard lock(mutex_);
-        return posted_.size();
+    [[nodiscard]] std::size_t posted() {
+        take_posted();
+        std::size_t count = 0;
+        for ([[maybe_unused]] const sincpro::detail::work& w : waiting_) {
+            ++count;
+        }
+        return count;
     }
-    [[nodiscard]] bool wait_until_posted() const {
-        std::unique_lock lock(mutex_);
-        return changed_.wait_until(lock, std::chrono::system_clock::now() + patience, [&] { return !posted_.empty(); });
+    [[nodiscard]] bool wait_until_posted() {
+        const auto until = std::chrono::steady_clock::now() + patience;
+        while (posted() == 0 && std::chrono::steady_clock::now() < until) {
+            std::this_thread::yield();
+        }
+        return posted() != 0;
     }
 
     /// Runs what is there now, not what that posts in turn.
     void run_once() {
-        std::deque<sincpro::detail::work*> now;
-        {
-            const std::lock_guard lock(mutex_);
-            now.swap(posted_);
-        }
-        for (sincpro::detail::work* w : now) {
-            w->run(*w);
+        take_posted();
+        sincpro::detail::intrusive_list<sincpro::detail::work> now;
+        now.splice_back(waiting_);
+        while (!now.empty()) {
+            sincpro::detail::work& w = now.pop_front();
+            w.run(w);
         }
     }
     void run() {
@@ -68,36 +65,38 @@ public:
         }
     }
 
-    std::atomic<int> references{0};
-    sincpro::await_location last_resumed_at{};
+    sincpro::detail::job_runner runner{*this};
 
 private:
-    mutable std::mutex mutex_;
-    mutable std::condition_variable changed_;
-    std::deque<sincpro::detail::work*> posted_;
+    bool has_ended() noexcept override { return true; }
+    void take_posted() noexcept override {
+        event_loop::posted().take_all([this](sincpro::detail::work& w) { waiting_.push_back(w); });
+    }
+
+    sincpro::detail::intrusive_list<sincpro::detail::work> waiting_;
     bool ended_ = false;
 };
 
-/// A task as the outermost one of a job on a hand_executor.
+/// A job on a hand_loop.
 template <class T = void>
-class hand_job final : public sincpro::detail::job {
+class hand_job final : public sincpro::detail::task_job {
 public:
-    hand_job(hand_executor& on, sincpro::task<T> t) : job(&on), task_(std::move(t)) {}
+    hand_job(hand_loop& on, sincpro::task<T> t)
+        : task_job(&on.runner, sincpro::detail::task_access::take_frame(t)) {}
 
     /// Runs it up to where it is suspended.
-    void start() { run(task_.begin(*this)); }
+    void start() { run(begin()); }
     [[nodiscard]] bool has_ended() const { return ended_; }
     T value() { return std::move(outcome).value(); }
 
     sincpro::result<T> outcome;
 
 private:
-    void finished() noexcept override {
-        task_.finish(outcome);
+    void ended() noexcept override {
+        take_outcome(outcome);
         ended_ = true;
     }
 
-    sincpro::detail::outermost<T> task_;
     bool ended_ = false;
 };
 
