@@ -1,4 +1,4 @@
-"""compile_alone.py INCLUDE_DIR "COMPILER;COMPILER" HEADER...: a file that includes nothing but HEADER has no error and no warning.
+"""compile_alone.py INCLUDE_DIR COMPILER,COMPILER HEADER...: a file that includes nothing but HEADER has no error and no warning.
 
 HEADER is relative to INCLUDE_DIR/sincpro, the last one includes all. The first compiler compiles each of them header-only,
 and what a user may name against the compiled library too; the others compile the last one. The macros of <windows.h> and Qt
@@ -61,4 +61,4 @@ def main(include_dir: pathlib.Path, compilers: list[str], headers: list[str]) ->
 
 
 if __name__ == "__main__":
-    sys.exit(main(pathlib.Path(sys.argv[1]), sys.argv[2].split(";"), sys.argv[3:]))
+    sys.exit(main(pathlib.Path(sys.argv[1]), sys.argv[2].split(","), sys.argv[3:]))

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Explores inbox.pml fully, and shows that each broken rule is found. 77: spin or a C compiler is missing.
+# Explores mpsc_queue.pml fully, and shows that each broken rule is found. 77: spin or a C compiler is missing.
 # SINCPRO_MODEL_MORE_PUSHERS: so many more threads that push.
 set -eu
-model=$(cd "$(dirname "$0")" && pwd)/inbox.pml
+model=$(cd "$(dirname "$0")" && pwd)/mpsc_queue.pml
 for needed in spin cc; do
     command -v "$needed" >/dev/null || { echo "not checked: $needed is missing"; exit 77; }
 done

@@ -1,4 +1,4 @@
-/* The door of an event loop, how the loop sleeps behind it, and how both end: inbox.hpp, event_loop.hpp and worker_loop.hpp
+/* The door of an event loop, how the loop sleeps behind it, and how both end: inbox.hpp, event_loop.hpp and worker_thread.hpp
  * (behind_door), with each atomic operation as one step, in every order. NO_THIEF leaves out who looks behind the door.
  *
  * Holds if no assertion fails and all processes end: a lost wake-up is a loop that sleeps for ever. Orders of memory are
@@ -21,10 +21,10 @@
 #define PARKED 100
 #define CLOSED 101
 
-byte head = NOTHING;   /* inbox::head_ */
+byte head = NOTHING;   /* mpsc_queue::head_ */
 byte next[STOP + 1];   /* work::next */
 byte users = 1;        /* event_loop::users_ */
-bool registry = false; /* worker_loop::registry_ is locked */
+bool registry = false; /* task_registry::mutex is locked */
 bool open = true;      /* the descriptor of the wake-up */
 bool freed = false;    /* the loop itself */
 bool event = false;    /* written to it, and not yet told by a wait */
