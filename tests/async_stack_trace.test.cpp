@@ -142,7 +142,8 @@ TEST_CASE("the chain goes through the child of when_all that has not ended") {
         static task<> ends() { co_return; }
         static task<> last_one_waits() { co_await sincpro::when_all(ends(), fetch()); }
     };
-    CHECK_THAT(where(coroutines::last_one_waits), contains(at(fetch_line, "fetch") + " <- async_stack_trace.test.cpp:"));
+    CHECK_THAT(where(coroutines::last_one_waits),
+               contains(at(fetch_line, "fetch") + " <- async_stack_trace.test.cpp:"));
 }
 
 TEST_CASE("with_timeout says where its operand was suspended") {

@@ -22,12 +22,12 @@
 namespace {
 
 using sincpro::task;
-using sincpro::detail::awaitable_adapter;
 using sincpro::detail::adapter_base;
+using sincpro::detail::awaitable_adapter;
 using support::counted;
 using support::foreign_thread;
-using support::hand_loop;
 using support::hand_job;
+using support::hand_loop;
 using support::lifetimes;
 using support::ready_awaiter;
 using support::refuses_to_suspend;

@@ -283,7 +283,8 @@ TEST_CASE("nothing is lost and nothing refused was kept when the queue closes am
         mpsc_queue queue;
         std::atomic<std::size_t> accepted{0}, refused{0};
         received got;
-        pushers all([&](parcel& p) { (queue.push(p) == mpsc_queue::push_result::closed ? refused : accepted).fetch_add(1); });
+        pushers all(
+            [&](parcel& p) { (queue.push(p) == mpsc_queue::push_result::closed ? refused : accepted).fetch_add(1); });
         all.start();
         while (got.count < static_cast<std::size_t>(round) * 200 || !queue.close()) {
             got.note(take(queue));

@@ -115,9 +115,9 @@ TEST_CASE("a wake-up by another thread ends a wait, wherever the two meet") {
 
 namespace {
 
-using sincpro::detail::unique_descriptor;
-using sincpro::detail::direction;
 using sincpro::detail::descriptor_wait;
+using sincpro::detail::direction;
+using sincpro::detail::unique_descriptor;
 using support::open_descriptor;
 using support::socket_pair;
 

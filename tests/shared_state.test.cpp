@@ -26,7 +26,9 @@ using sincpro::detail::submitted_task;
 task<int> give(int n) { co_return n; }
 
 /// A call that was not handed over yet.
-intrusive_ptr<submitted_task<int>> new_call() { return intrusive_ptr<submitted_task<int>>(new submitted_task<int>(give(1))); }
+intrusive_ptr<submitted_task<int>> new_call() {
+    return intrusive_ptr<submitted_task<int>>(new submitted_task<int>(give(1)));
+}
 
 }  // namespace
 

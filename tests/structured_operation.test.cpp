@@ -29,8 +29,8 @@ using sincpro::detail::result_access;
 using sincpro::detail::structured_operation;
 using sincpro::detail::take_element;
 using support::counted;
-using support::hand_loop;
 using support::hand_job;
+using support::hand_loop;
 using support::lifetimes;
 
 static_assert(std::is_same_v<element_t<int>, int>);

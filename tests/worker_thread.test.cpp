@@ -238,7 +238,9 @@ TEST_CASE("several threads may stop a loop, and each returns when it has ended")
     }
 }
 
-TEST_CASE("a stop that does not wait for a stuck thread any longer releases every caller, and the thread keeps what it needs") {
+TEST_CASE(
+    "a stop that does not wait for a stuck thread any longer releases every caller, and the thread keeps what it "
+    "needs") {
     const lifetimes log, loops;
     const gate begun, go_on;
     call<void> stuck, not_begun, late;

@@ -558,7 +558,8 @@ private:
             case kind::foreign_refuses: co_await support::refuses_to_suspend<>(); break;
             default: break;
         }
-        if (detail::event_loop::of_this_thread() == nullptr) throw std::logic_error("on another thread than the worker's");
+        if (detail::event_loop::of_this_thread() == nullptr)
+            throw std::logic_error("on another thread than the worker's");
         co_return n.v;
     }
 

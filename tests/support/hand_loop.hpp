@@ -81,8 +81,7 @@ private:
 template <class T = void>
 class hand_job final : public sincpro::detail::task_job {
 public:
-    hand_job(hand_loop& on, sincpro::task<T> t)
-        : task_job(&on.runner, sincpro::detail::task_access::take_frame(t)) {}
+    hand_job(hand_loop& on, sincpro::task<T> t) : task_job(&on.runner, sincpro::detail::task_access::take_frame(t)) {}
 
     /// Runs it up to where it is suspended.
     void start() { run(begin()); }

@@ -153,9 +153,7 @@ public:
     /// Resumes the task with `value`. True if the task will get it.
     template <class U = T>
         requires std::convertible_to<U, T>
-    bool operator()(U&& value) const {
-        return this->complete(std::forward<U>(value));
-    }
+    bool operator()(U&& value) const { return this->complete(std::forward<U>(value)); }
 
 private:
     template <class, class>
@@ -253,9 +251,9 @@ SINCPRO_DETAIL_INLINE bool callback_state::fail(std::exception_ptr error) {
     if (!error) {
         error = exception_of<std::logic_error>("sincpro: completion::fail() was called without an exception");
     }
-    return complete(
-        [](void* context, callback_state& s) { s.set_exception(std::move(*static_cast<std::exception_ptr*>(context))); },
-        &error);
+    return complete([](void* context,
+                       callback_state& s) { s.set_exception(std::move(*static_cast<std::exception_ptr*>(context))); },
+                    &error);
 }
 
 SINCPRO_DETAIL_INLINE void callback_state::release_completion() noexcept {

@@ -116,7 +116,7 @@ struct timeout_error::report : detail::ref_counted<report> {
 
 SINCPRO_DETAIL_INLINE timeout_error::timeout_error(std::string what) : timeout_error(std::move(what), true, {}) {}
 SINCPRO_DETAIL_COLD timeout_error::timeout_error(std::string what, bool task_stopped,
-                                                   std::vector<await_location> suspended_at)
+                                                 std::vector<await_location> suspended_at)
     : std::system_error(std::make_error_code(std::errc::timed_out)),
       report_(new report(std::move(what), std::move(suspended_at), task_stopped)) {}
 SINCPRO_DETAIL_INLINE timeout_error::timeout_error(const timeout_error&) noexcept = default;
@@ -147,8 +147,7 @@ SINCPRO_DETAIL_COLD std::string to_text(std::span<const await_location> chain) {
 }
 
 SINCPRO_DETAIL_COLD timeout_error make_timeout_error(clock::duration limit, bool task_stopped,
-                                                       std::vector<await_location> chain,
-                                                       const std::string& otherwise) {
+                                                     std::vector<await_location> chain, const std::string& otherwise) {
     std::string text = "task took longer than " + to_text(limit);
     if (!chain.empty()) {
         text += "; suspended at ";

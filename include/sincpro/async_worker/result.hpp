@@ -17,9 +17,9 @@ struct result_access;
 
 /// How a T is kept: a reference as a pointer, void as nothing.
 template <class T>
-using stored_t = std::conditional_t<std::is_void_v<T>, std::monostate,
-                                    std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*,
-                                                       std::remove_const_t<T>>>;
+using stored_t =
+    std::conditional_t<std::is_void_v<T>, std::monostate,
+                       std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*, std::remove_const_t<T>>>;
 
 }  // namespace detail
 

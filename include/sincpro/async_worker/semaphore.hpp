@@ -58,8 +58,7 @@ public:
     [[nodiscard]] auto acquire() noexcept { return acquire_operation(*this); }
 
 private:
-    class acquire_operation final : public detail::operation,
-                                    public detail::intrusive_list_node<acquire_operation> {
+    class acquire_operation final : public detail::operation, public detail::intrusive_list_node<acquire_operation> {
     public:
         explicit acquire_operation(semaphore& s) noexcept : of_(s) {}
         acquire_operation(const acquire_operation& other) noexcept

@@ -45,5 +45,4 @@ template <class A>
     return detail::shield_operation<detail::task_result_t<A>>(detail::as_task(std::forward<A>(a)));
 }
 
-
 }  // namespace sincpro::inline SINCPRO_DETAIL_VERSION

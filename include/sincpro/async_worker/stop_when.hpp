@@ -137,7 +137,6 @@ template <class A>
     return detail::stop_when_operation<detail::task_result_t<A>>(detail::as_task(std::forward<A>(a)), std::move(token));
 }
 
-
 #else
 
 /// This standard library has no std::stop_token.

@@ -72,7 +72,7 @@ private:
 template <class R>
 class task_future {
 public:
-    task_future() noexcept = default;             ///< Invalid.
+    task_future() noexcept = default;               ///< Invalid.
     task_future(task_future&&) noexcept = default;  ///< The other one is invalid afterwards.
     /// What was held is dropped: that task goes on by itself.
     task_future& operator=(task_future&& other) noexcept {

@@ -95,5 +95,4 @@ template <class T>
     return detail::when_all_vector<T>(std::move(tasks));
 }
 
-
 }  // namespace sincpro::inline SINCPRO_DETAIL_VERSION

@@ -94,5 +94,4 @@ template <class T>
     return detail::when_any_vector<T>(std::move(tasks));
 }
 
-
 }  // namespace sincpro::inline SINCPRO_DETAIL_VERSION

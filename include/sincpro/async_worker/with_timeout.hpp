@@ -133,5 +133,4 @@ template <class A, class T>
     return detail::misused();
 }
 
-
 }  // namespace sincpro::inline SINCPRO_DETAIL_VERSION

@@ -63,9 +63,7 @@ public:
         const detail::clock::time_point deadline = detail::deadline_after(limit);
         auto task = detail::as_task(std::forward<A>(a));
         if (limit.count() > 0) return run_until(std::move(task), deadline, limit);
-        {
-            const auto destroyed_first = std::move(task);
-        }
+        { const auto destroyed_first = std::move(task); }
         throw detail::make_timeout_error(limit, true, {});
     }
     /// Says of a time limit that is no duration what to write instead.
@@ -137,7 +135,7 @@ private:
     mutable std::mutex mutex_;
     detail::intrusive_ptr<detail::worker_thread> thread_;
     detail::intrusive_ptr<const detail::shared_options> options_;  // never null
-    bool closed_ = false;  // for good: the process ends
+    bool closed_ = false;                                          // for good: the process ends
 };
 
 #if SINCPRO_DETAIL_DEFINITIONS
@@ -159,8 +157,7 @@ inline clock::time_point shutdown_deadline(const worker_thread& t) {
 
 }  // namespace detail
 
-SINCPRO_DETAIL_COLD worker::worker(worker_options options)
-    : options_(new detail::shared_options(std::move(options))) {
+SINCPRO_DETAIL_COLD worker::worker(worker_options options) : options_(new detail::shared_options(std::move(options))) {
     detail::atfork_registry::call_in_child(&detail::forget_worker_in_child);
 }
 

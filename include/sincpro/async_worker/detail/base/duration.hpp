@@ -56,9 +56,7 @@ clock::time_point saturate_time(std::chrono::time_point<clock, Duration> t) {
     return clock::time_point(saturate(t.time_since_epoch()));
 }
 
-inline clock::time_point deadline_after(clock::duration d) {
-    return d == unlimited ? never : clock::now() + d;
-}
+inline clock::time_point deadline_after(clock::duration d) { return d == unlimited ? never : clock::now() + d; }
 
 /// Waits on a condition variable until `condition()` is true or `until` has come. Returns the
 /// condition.

@@ -51,7 +51,8 @@ private:
 
     static inline constinit thread_local stack stacks_[classes] = {};
     static inline constinit thread_local bool thread_ends_ = false;
-    static inline constinit std::atomic<block*> shared_[classes][slot_count] = {};  // each holds a whole batch or nothing
+    static inline constinit std::atomic<block*> shared_[classes][slot_count] =
+        {};  // each holds a whole batch or nothing
 #endif
 };
 
@@ -128,7 +129,7 @@ SINCPRO_DETAIL_NOINLINE SINCPRO_DETAIL_INLINE void* frame_cache::pop_from_shared
 }
 
 SINCPRO_DETAIL_NOINLINE SINCPRO_DETAIL_INLINE void frame_cache::push_after_making_room(void* p,
-                                                                                     std::size_t of) noexcept {
+                                                                                       std::size_t of) noexcept {
     if (thread_ends_) return ::operator delete(p);
     sweep_at_thread_exit();
     stack& mine = stacks_[of];

@@ -37,8 +37,8 @@ public:
     /// Takes over a reference that is counted already.
     explicit intrusive_ptr(T* p) noexcept : p_(p) {}
     template <class D>
-        requires std::is_convertible_v<D*, T*>
-    intrusive_ptr(intrusive_ptr<D> other) noexcept : p_(other.detach()) {}
+        requires std::is_convertible_v<D*, T*> intrusive_ptr(intrusive_ptr<D> other)
+    noexcept : p_(other.detach()) {}
     intrusive_ptr(const intrusive_ptr& other) noexcept : p_(other.p_) {
         if (p_ != nullptr) p_->add_ref();
     }

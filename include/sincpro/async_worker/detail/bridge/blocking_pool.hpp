@@ -47,7 +47,8 @@ private:
     ~blocking_pool() = default;
 
     struct pool_thread : intrusive_list_node<pool_thread> {
-        pool_thread(blocking_pool& p, intrusive_ptr<blocking_function> f) noexcept : pool(share(p)), first(std::move(f)) {}
+        pool_thread(blocking_pool& p, intrusive_ptr<blocking_function> f) noexcept
+            : pool(share(p)), first(std::move(f)) {}
         std::thread thread;
         intrusive_ptr<blocking_pool> pool;
         intrusive_ptr<blocking_function> first;

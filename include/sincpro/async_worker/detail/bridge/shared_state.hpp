@@ -81,7 +81,7 @@ public:
     void bind(job_runner& r) noexcept;
     worker_thread& thread() const noexcept;
 
-    bool blocks_caller = false;           // inside run()
+    bool blocks_caller = false;  // inside run()
     bool blocks_main_thread = false;
     bool started = false;  // loop thread, or others while that stands still
 

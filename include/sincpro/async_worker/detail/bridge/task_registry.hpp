@@ -32,9 +32,7 @@ public:
         s.intrusive_list_node<shared_state>::unlink();
     }
     /// Loop thread.
-    static bool contains(const shared_state& s) noexcept {
-        return s.intrusive_list_node<shared_state>::is_linked();
-    }
+    static bool contains(const shared_state& s) noexcept { return s.intrusive_list_node<shared_state>::is_linked(); }
 
     /// Where each task is. On the loop's thread, or while that stands still in `running_root`, which was last resumed `at`.
     std::string describe(const std::string& worker, const job* running_root, const await_location& at);
@@ -43,7 +41,7 @@ public:
 #if SINCPRO_DETAIL_DEFINITIONS
 
 SINCPRO_DETAIL_COLD std::string task_registry::describe(const std::string& worker, const job* running_root,
-                                                          const await_location& at) {
+                                                        const await_location& at) {
     const std::lock_guard lock(mutex);
     const auto has_ended = [&](const shared_state& s) { return &s != running_root && s.done; };  // is about to leave
     std::size_t count = 0;

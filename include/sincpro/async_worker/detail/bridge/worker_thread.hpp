@@ -243,9 +243,10 @@ SINCPRO_DETAIL_COLD void worker_thread::for_each_task(visitor visit) noexcept {
 SINCPRO_DETAIL_COLD void worker_thread::end_calls(which calls) noexcept {
     for_each_task(calls == which::all ? visitor([](shared_state& s) noexcept {
         if (s.thread().may_return(s)) s.end_by_shutdown();
-    }) : visitor([](shared_state& s) noexcept {
-        if (s.blocks_caller && s.thread().may_return(s)) s.end_by_shutdown();
-    }));
+    })
+                                      : visitor([](shared_state& s) noexcept {
+                                            if (s.blocks_caller && s.thread().may_return(s)) s.end_by_shutdown();
+                                        }));
 }
 
 SINCPRO_DETAIL_COLD void worker_thread::forget_after_fork() noexcept {
@@ -273,7 +274,8 @@ SINCPRO_DETAIL_COLD std::string worker_thread::describe_busy(const shared_state&
     runner_.visit_while_running([&](const job* running, const await_location& at) {
         const bool itself = &own == running;
         text = itself ? "it runs without suspending" : "the worker thread is busy with another task";
-        if (at.line != 0) text.append(itself ? ", last resumed at " : ", which last resumed at ").append(to_text({&at, 1}));
+        if (at.line != 0)
+            text.append(itself ? ", last resumed at " : ", which last resumed at ").append(to_text({&at, 1}));
     });
     return text;
 }
@@ -319,7 +321,8 @@ SINCPRO_DETAIL_COLD std::string worker_thread::dump() {
     }
     std::unique_lock lock(request->mutex);
     const auto answered = [&] { return request->answered; };
-    for (int patience = 100; !wait_until(request->changed, lock, clock::now() + std::chrono::milliseconds(patience), answered);
+    for (int patience = 100;
+         !wait_until(request->changed, lock, clock::now() + std::chrono::milliseconds(patience), answered);
          patience = 10) {
         lock.unlock();
         std::string text;

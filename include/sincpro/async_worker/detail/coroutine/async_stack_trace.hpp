@@ -36,7 +36,8 @@ inline bool is_of_the_library(std::string_view file) noexcept {
         }
         return true;
     };
-    for (std::size_t at = file.rfind("sincpro"); at != file.npos; at = at == 0 ? file.npos : file.rfind("sincpro", at - 1)) {
+    for (std::size_t at = file.rfind("sincpro"); at != file.npos;
+         at = at == 0 ? file.npos : file.rfind("sincpro", at - 1)) {
         if (!same(file.substr(at), folder)) continue;
         const std::string_view rest = file.substr(at + folder.size());
         return rest.ends_with(".hpp") && (rest.find_first_of(slashes) == rest.npos || same(rest, behind));

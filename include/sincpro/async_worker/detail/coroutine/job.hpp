@@ -34,10 +34,11 @@ public:
     job_runner* runner;
     job* root;  // the outermost job that this is part of, itself if it is that
     bool cancelled = false;
-    bool shielded = false;              // a request to cancel the root is none to cancel this
-    bool done = false;                  // its outermost task has returned
-    intrusive_list<operation> waiting;  // what it is suspended in, newest first; several operations if another library's
-                                        // combinator runs flows of its own
+    bool shielded = false;  // a request to cancel the root is none to cancel this
+    bool done = false;      // its outermost task has returned
+    intrusive_list<operation>
+        waiting;  // what it is suspended in, newest first; several operations if another library's
+                  // combinator runs flows of its own
 
     /// Of a root: a cancellation was asked for, though the loop may not have got to it yet.
     virtual bool stop_requested() const noexcept { return false; }

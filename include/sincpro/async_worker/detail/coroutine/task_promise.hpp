@@ -205,9 +205,7 @@ struct task_promise : task_promise_base<T> {
 
     template <class U = T>
         requires std::convertible_to<U, T>
-    void return_value(U&& value) {
-        result_access::set_value(this->outcome, std::forward<U>(value));
-    }
+    void return_value(U&& value) { result_access::set_value(this->outcome, std::forward<U>(value)); }
     template <class U>
         requires(!std::convertible_to<task<U>, T>)
     void return_value(task<U>) {

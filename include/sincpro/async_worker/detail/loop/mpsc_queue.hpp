@@ -58,9 +58,7 @@ public:
     bool close() noexcept { return replace(nullptr, &closed_); }
 
 private:
-    static bool is_marker(const node* head) noexcept {
-        return head == nullptr || head == &parked_ || head == &closed_;
-    }
+    static bool is_marker(const node* head) noexcept { return head == nullptr || head == &parked_ || head == &closed_; }
     bool replace(node* from, node* to) noexcept {
         return head_.compare_exchange_strong(from, to, std::memory_order_acq_rel, std::memory_order_relaxed);
     }
