@@ -33,8 +33,8 @@ int main() {
     };
     sincpro::worker audits(options);
 
-    static_cast<void>(audits.submit(write_audit("logged in")));
-    static_cast<void>(audits.submit(write_audit("")));
+    audits.submit(write_audit("logged in"));
+    audits.submit(write_audit(""));
     auto payment = audits.submit(write_audit("paid"));  // kept: this one must not get lost
     print("the caller goes on");
 

@@ -557,7 +557,7 @@ TEST_CASE("a completion may outlive its task and its worker") {
     library.forget();
 }
 
-TEST_CASE("a call that comes after the stranger's coroutine that waits for it was destroyed has no effect") {
+TEST_CASE("a call that comes after another library's coroutine that waits for it was destroyed has no effect") {
     struct coroutines {
         static support::owned_coroutine wait(callback_library<int>& library) { co_await call(library); }
         static support::owned_coroutine wait_itself(callback_library<int>& library) {
@@ -699,7 +699,7 @@ TEST_CASE("a value may need more than the usual alignment") {
     CHECK(submit_async_task(coroutines::make(9)).get().number == 9);
 }
 
-TEST_CASE("a stranger may await the same call again, which begins it again") {
+TEST_CASE("another library may await the same call again, which begins it again") {
     struct coroutines {
         static support::owned_coroutine twice(int& sum) {
             auto call = await_callback<int>([](completion<int> done) { done(3); });

@@ -183,17 +183,17 @@ TEST_CASE("1,000,000 awaits of a lazy coroutine of another library need no stack
 TEST_CASE("a task is back on its worker thread after every await of something that resumes elsewhere") {
     foreign_thread elsewhere;
     struct coroutines {
-        static task<int> hop(foreign_thread& to, int rounds) {
+        static task<int> moves(foreign_thread& to, int rounds) {
             const auto home = this_thread_number();
             int returned = 0;
             for (int i = 0; i < rounds; ++i) {
-                co_await to.hop();
+                co_await to.switch_to();
                 returned += this_thread_number() == home ? 1 : 0;
             }
             co_return returned;
         }
         static foreign_lazy<std::int64_t> hop_and_tell(foreign_thread& to) {
-            co_await to.hop();
+            co_await to.switch_to();
             co_return this_thread_number();
         }
         static task<bool> hop_in_foreign_coroutine(foreign_thread& to) {
@@ -202,12 +202,12 @@ TEST_CASE("a task is back on its worker thread after every await of something th
             co_return there != home&& this_thread_number() == home;
         }
     };
-    CHECK(run_async_task(coroutines::hop(elsewhere, 5'000)) == 5'000);
+    CHECK(run_async_task(coroutines::moves(elsewhere, 5'000)) == 5'000);
     CHECK(run_async_task(coroutines::hop_in_foreign_coroutine(elsewhere)));
 
     std::vector<task<int>> at_once;
     for (int i = 0; i < 100; ++i) {
-        at_once.push_back(coroutines::hop(elsewhere, 20));
+        at_once.push_back(coroutines::moves(elsewhere, 20));
     }
     const auto returned = run_async_task(sincpro::when_all(std::move(at_once)));
     CHECK(returned == std::vector<int>(100, 20));
@@ -344,7 +344,7 @@ TEST_CASE("an operation awaited by a coroutine that another library has taken to
     foreign_thread elsewhere;
     struct coroutines {
         static foreign_lazy<> hop_and_sleep(foreign_thread& to) {
-            co_await to.hop();
+            co_await to.switch_to();
             co_await sleep_for(1ms);
         }
     };

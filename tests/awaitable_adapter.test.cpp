@@ -203,22 +203,22 @@ TEST_CASE("results pass through as they are") {
     CHECK(*move_only.value() == 7);
 }
 
-TEST_CASE("a task that a stranger runs outside of any worker goes on where it is resumed") {
+TEST_CASE("a task that another library runs outside of any worker goes on where it is resumed") {
     std::string log;
     std::coroutine_handle<> handle;
     const auto run = [](std::string& l, std::coroutine_handle<>& h) -> support::steps {
         co_await append_after(l, h);
-        l += ", stranger too";
+        l += ", other library too";
     };
-    const support::steps stranger = run(log, handle);
-    stranger.frame().resume();
+    const support::steps other_library = run(log, handle);
+    other_library.frame().resume();
     CHECK(log == "begun ");
     SECTION("on the same thread") { handle.resume(); }
     SECTION("on another thread") {
         std::thread([&] { handle.resume(); }).join();
     }
-    CHECK(log == "begun ended, stranger too");
-    CHECK(stranger.frame().done());
+    CHECK(log == "begun ended, other library too");
+    CHECK(other_library.frame().done());
 }
 
 TEST_CASE("a resumption by another thread that meets the suspension is neither lost nor had twice") {
@@ -227,22 +227,22 @@ TEST_CASE("a resumption by another thread that meets the suspension is neither l
     hand_loop on;
     foreign_thread elsewhere;
     int count = 0;
-    std::int64_t strangers = 0;
+    std::int64_t on_other_threads = 0;
     hand_job job(on, [](foreign_thread& other, int& n, std::int64_t& wrong) -> task<> {
         const std::int64_t home = this_thread_number();
         for (int i = 0; i < rounds; ++i) {
-            co_await other.hop();
+            co_await other.switch_to();
             wrong += this_thread_number() != home;
             ++n;
         }
-    }(elsewhere, count, strangers));
+    }(elsewhere, count, on_other_threads));
     job.start();
     while (!job.has_ended()) {
         REQUIRE(on.wait_until_posted());
         on.run_once();
     }
     CHECK(count == rounds);
-    CHECK(strangers == 0);
+    CHECK(on_other_threads == 0);
     CHECK(on.posted() == 0);
 }
 

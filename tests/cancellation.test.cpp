@@ -528,7 +528,7 @@ void outlives_its_task(Operation make) {
 
 }  // namespace
 
-TEST_CASE("what a stranger's coroutine waits for may outlive the task in which it began to wait") {
+TEST_CASE("what another library's coroutine waits for may outlive the task in which it began to wait") {
     outlives_its_task([] { return sincpro::sleep_for(std::chrono::milliseconds(1)); });
     outlives_its_task([] { return sleep_twice(); });
     outlives_its_task([] { return sincpro::yield(); });
@@ -554,7 +554,7 @@ TEST_CASE("what a destructor in the frame of a task begins may outlive the task"
     went_on.wait();
 }
 
-TEST_CASE("a shutdown cancels what strangers' coroutines wait for") {
+TEST_CASE("a shutdown cancels what other libraries' coroutines wait for") {
     const support::gate begun, ended;
     struct coroutines {
         static detached wait_long(support::gate ended) {
@@ -579,7 +579,7 @@ TEST_CASE("a shutdown cancels what strangers' coroutines wait for") {
     CHECK(ended.is_open());
 }
 
-TEST_CASE("a shutdown cancels what a stranger's coroutine began to wait for in a shield that has ended since") {
+TEST_CASE("a shutdown cancels what another library's coroutine began to wait for in a shield that has ended since") {
     const support::gate begun, cancelled;
     struct coroutines {
         static detached wait_long(support::gate cancelled) {
@@ -612,7 +612,7 @@ TEST_CASE("a shutdown cancels what a stranger's coroutine began to wait for in a
     CHECK_NOTHROW(future.get());
 }
 
-TEST_CASE("cancellation_requested is false in a stranger's coroutine whose task has ended, and in what it waits for") {
+TEST_CASE("cancellation_requested is false in another library's coroutine whose task has ended, and in what it waits for") {
     const support::gate went_on;
     bool requested = true;
     struct coroutines {
@@ -638,7 +638,7 @@ TEST_CASE("cancellation_requested is false in a stranger's coroutine whose task 
     CHECK_FALSE(requested);
 }
 
-TEST_CASE("a stranger's coroutine that is destroyed while it waits for a time is not woken") {
+TEST_CASE("another library's coroutine that is destroyed while it waits for a time is not woken") {
     struct coroutines {
         static sincpro::task<> destroy_each(bool& went_on) {
             for (int i = 0; i < 5; ++i) {
@@ -660,7 +660,7 @@ TEST_CASE("a stranger's coroutine that is destroyed while it waits for a time is
     CHECK_FALSE(went_on);
 }
 
-TEST_CASE("a suspended coroutine of a stranger may be destroyed while what it waits for is on its way") {
+TEST_CASE("a suspended coroutine of another library may be destroyed while what it waits for is on its way") {
     struct coroutines {
         static sincpro::task<> complete_elsewhere(bool& went_on) {
             std::thread completing;
@@ -732,18 +732,18 @@ task<> deep(int depth, waits wait, bool& begun) {
 
 }  // namespace
 
-TEST_CASE("children whose beginning is queued when a stranger's coroutine is dropped are not begun") {
+TEST_CASE("children whose beginning is queued when another library's coroutine is dropped are not begun") {
     struct coroutines {
         static task<> all(bool& begun) { co_await sincpro::when_all(note_that_it_began(begun), sleep_long()); }
         static task<> any(bool& begun) { co_await sincpro::when_any(note_that_it_began(begun), sleep_long()); }
         static task<> timeout(bool& begun) { co_await sincpro::with_timeout(note_that_it_began(begun), 1h); }
         static task<> shielded(bool& begun) { co_await sincpro::shield(note_that_it_began(begun)); }
-        static owned_coroutine stranger(int depth, waits wait, bool& begun) { co_await deep(depth, wait, begun); }
+        static owned_coroutine other_library(int depth, waits wait, bool& begun) { co_await deep(depth, wait, begun); }
         static task<int> drop(waits wait) {
             int queued = 0;
             for (int depth = 0; depth < 70; ++depth) {  // each 32nd level begins its children by the queue
                 bool begun = false;
-                { const owned_coroutine dropped = stranger(depth, wait, begun); }
+                { const owned_coroutine dropped = other_library(depth, wait, begun); }
                 queued += begun ? 0 : 1;
                 const bool at_once = begun;
                 co_await yield();
@@ -758,7 +758,7 @@ TEST_CASE("children whose beginning is queued when a stranger's coroutine is dro
     }
 }
 
-TEST_CASE("what a stranger began in a child goes on when the stranger's coroutine that awaits the child is dropped") {
+TEST_CASE("what another library began in a child goes on when another library's coroutine that awaits the child is dropped") {
     struct coroutines {
         static owned_coroutine background(bool& done) {
             co_await sleep_for(3ms);
@@ -768,12 +768,12 @@ TEST_CASE("what a stranger began in a child goes on when the stranger's coroutin
             flows.push_back(background(done));
             co_await sleep_for(1h);
         }
-        static owned_coroutine stranger(std::vector<owned_coroutine>& flows, bool& done) {
+        static owned_coroutine other_library(std::vector<owned_coroutine>& flows, bool& done) {
             co_await sincpro::when_all(child(flows, done));
         }
         static task<> drops(bool& done) {
             std::vector<owned_coroutine> flows;
-            { const owned_coroutine dropped = stranger(flows, done); }
+            { const owned_coroutine dropped = other_library(flows, done); }
             while (!done) co_await sleep_for(1ms);
         }
     };

@@ -192,7 +192,7 @@ TEST_CASE("a fork waits for no code of the user's") { forks("fork_while_results_
 TEST_CASE("a task may fork") {
     forks("fork_in_a_task");
     forks("fork_in_a_task_and_call");
-    forks("fork_in_a_task_that_a_stranger_runs");
+    forks("fork_in_a_task_that_another_library_runs");
 }
 
 // Surroundings

@@ -159,7 +159,7 @@ void breathe(std::size_t i) {
 
 }  // namespace
 
-TEST_CASE("the return of a function and the destruction of the stranger's coroutine that awaits it") {
+TEST_CASE("the return of a function and the destruction of another library's coroutine that awaits it") {
     struct coroutines {
         static owned_coroutine wait(std::atomic<int>& returning, bool& went_on) {
             const auto function = [&returning] { ++returning; };

@@ -249,12 +249,12 @@ TEST_CASE("an awaitable of any make may give nothing") {
 TEST_CASE("a coroutine of another library can be handed over") {
     struct coroutines {
         static support::foreign_lazy<int> lazy(support::foreign_thread& elsewhere) {
-            co_await elsewhere.hop();
+            co_await elsewhere.switch_to();
             co_return 3;
         }
         static support::foreign_lazy<std::string&> refers(std::string& text) { co_return text; }
         static support::foreign_eager<std::unique_ptr<int>> eager(support::foreign_thread& elsewhere) {
-            co_await elsewhere.hop();
+            co_await elsewhere.switch_to();
             co_return std::make_unique<int>(4);
         }
         static support::foreign_lazy<> fails() {
@@ -301,7 +301,7 @@ TEST_CASE("a task is back on its worker thread after what it awaited resumed els
             const auto own = this_thread_number();
             bool always_back = true;
             for (int i = 0; i < 100; ++i) {
-                co_await elsewhere.hop();
+                co_await elsewhere.switch_to();
                 always_back = always_back && this_thread_number() == own;
             }
             co_await support::resumes_on_new_thread<>();

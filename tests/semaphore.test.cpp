@@ -210,7 +210,7 @@ TEST_CASE("a permit that was granted when the cancellation came is kept or given
     CHECK(run_async_task(has_exactly(s, 1)));
 }
 
-TEST_CASE("a stranger's coroutine that is destroyed while it waits leaves the queue to the others") {
+TEST_CASE("another library's coroutine that is destroyed while it waits leaves the queue to the others") {
     struct coroutines {
         static owned_coroutine wait(semaphore& s, bool& went_on) {
             const auto permit = co_await s.acquire();

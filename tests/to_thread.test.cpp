@@ -160,7 +160,7 @@ TEST_CASE("the function and its arguments are gone before the task goes on, whos
     CHECK(run_async_task(coroutines::await(log)));
 }
 
-TEST_CASE("a stranger's coroutine that is destroyed while a function runs does not wait for it") {
+TEST_CASE("another library's coroutine that is destroyed while a function runs does not wait for it") {
     struct coroutines {
         static owned_coroutine wait(gate begun, gate go_on, gate ended) {
             const auto function = [=] {

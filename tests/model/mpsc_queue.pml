@@ -1,5 +1,5 @@
-/* The door of an event loop, how the loop sleeps behind it, and how both end: inbox.hpp, event_loop.hpp and worker_thread.hpp
- * (behind_door), with each atomic operation as one step, in every order. NO_THIEF leaves out who looks behind the door.
+/* The queue of an event loop, how the loop sleeps, and how both end: mpsc_queue.hpp, event_loop.hpp and worker_thread.hpp
+ * (for_each_queued_task), with each atomic operation as one step, in every order. NO_THIEF leaves out who visits the queue.
  *
  * Holds if no assertion fails and all processes end: a lost wake-up is a loop that sleeps for ever. Orders of memory are
  * not part of it; ThreadSanitizer looks at those.
@@ -10,7 +10,7 @@
  *   WAKE_IF_EMPTY    a pusher wakes the loop when the list was empty, not when the loop sleeps
  *   UNCOUNTED        nobody counts who is between a push and the end of its wake-up call
  *   NOT_KEPT         who is between a push and the end of its wake-up call does not keep the loop itself
- *   UNLOCKED_THIEF   who looks behind the door does not keep the loop from ending meanwhile
+ *   UNLOCKED_THIEF   who visits the queue does not keep the loop from ending meanwhile
  */
 
 #ifndef PUSHERS
@@ -108,7 +108,7 @@ proctype pusher(byte w) {
 }
 
 
-/* Takes what is at the door, to look at it, and puts it back. */
+/* Takes what is in the queue, visits it, and puts it back. */
 proctype thief() {
     byte h, w, first, after;
     bool ok, done, last;

@@ -936,12 +936,12 @@ int fork_in_a_task_and_call() {
     return 0;
 }
 
-/// A stranger's coroutine runs the task outside of any worker, and goes on in the child.
-int fork_in_a_task_that_a_stranger_runs() {
+/// Another library's coroutine runs the task outside of any worker, and goes on in the child.
+int fork_in_a_task_that_another_library_runs() {
     struct coroutines {
         static task<pid_t> inner() { co_return ::fork(); }
         static task<pid_t> outer() { co_return co_await inner(); }
-        static support::owned_coroutine stranger(pid_t& child, bool& went_on) {
+        static support::owned_coroutine other_library(pid_t& child, bool& went_on) {
             child = co_await outer();
             went_on = true;
         }
@@ -949,7 +949,7 @@ int fork_in_a_task_that_a_stranger_runs() {
     check(run_async_task(gives(5)) == 5, "before");
     pid_t child = -1;
     bool went_on = false;
-    const auto running = coroutines::stranger(child, went_on);
+    const auto running = coroutines::other_library(child, went_on);
     if (child == 0) {
         ::_exit(went_on && run_async_task(gives(6)) == 6 ? 33 : 92);
     }
@@ -1063,7 +1063,7 @@ const std::map<std::string_view, int (*)()> scenarios = {
     SCENARIO(fork_during_the_first_call),
     SCENARIO(fork_in_a_task),
     SCENARIO(fork_in_a_task_and_call),
-    SCENARIO(fork_in_a_task_that_a_stranger_runs),
+    SCENARIO(fork_in_a_task_that_another_library_runs),
     SCENARIO(shutdown_where_the_worker_thread_ends),
 #if defined(__linux__)
     SCENARIO(a_filter_refuses_what_it_does_not_know),

@@ -157,7 +157,7 @@ transfers_back<T> operator co_await(const free_co_await<T>& awaited) {
     return transfers_back<T>(awaited.value);
 }
 
-/// A thread of another library with its own queue. `co_await thread.hop()` goes on there. Joins in its destructor,
+/// A thread of another library with its own queue. `co_await thread.switch_to()` goes on there. Joins in its destructor,
 /// which must not run while a coroutine is still on its way to it.
 class foreign_thread {
 public:
@@ -175,7 +175,7 @@ public:
         changed_.notify_one();
     }
 
-    auto hop() {
+    auto switch_to() {
         struct awaiter {
             explicit awaiter(foreign_thread& to) : to_(&to) {}
             bool await_ready() const noexcept { return false; }
