@@ -2,6 +2,8 @@
 
 #include "detail/base/config.hpp"
 #include "detail/coroutine/as_task.hpp"
+#include "detail/coroutine/trampoline.hpp"
+#include "errors.hpp"
 #include "result.hpp"
 #include "task.hpp"
 
@@ -26,6 +28,10 @@ task<result<T>> capture(task<T> t) {
         } else {
             result_access::set_value(outcome, co_await std::move(t));
         }
+    } catch (const operation_cancelled&) {
+        // What ends the task that awaits this is no result of its operand.
+        if (is_running_job_cancelled()) throw;
+        result_access::set_exception(outcome, std::current_exception());
     } catch (...) {
         result_access::set_exception(outcome, std::current_exception());
     }
@@ -34,8 +40,8 @@ task<result<T>> capture(task<T> t) {
 
 }  // namespace detail
 
-/// Awaits `a` and gives what it ends with, value or exception, as data; never throws itself. In when_all this keeps one
-/// failure from cancelling the others. (asyncio.gather(return_exceptions=True))
+/// Awaits `a` and gives what it ends with, value or exception, as data. Throws only operation_cancelled, when the task itself
+/// was cancelled. In when_all this keeps one failure from cancelling the others. (asyncio.gather(return_exceptions=True))
 template <class A>
 [[nodiscard]] auto as_result(A&& a) {
     return detail::capture(detail::as_task(std::forward<A>(a)));

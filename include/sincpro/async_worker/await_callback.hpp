@@ -18,6 +18,7 @@
 #include <utility>
 
 #if SINCPRO_DETAIL_DEFINITIONS
+#include "detail/coroutine/job_runner.hpp"
 #include "detail/loop/event_loop.hpp"
 #include "errors.hpp"
 
@@ -46,8 +47,9 @@ public:
 
     // For the completions, on any thread.
 
-    /// True if the task will get what `store(context, outcome)` puts into its outcome.
-    bool complete(void (*store)(void* context, callback_state& state), void* context);
+    /// True if the task will get what `store(context, outcome)` puts into its outcome. Of what comes after a cancellation it
+    /// gets only a value.
+    bool complete(bool is_value, void (*store)(void* context, callback_state& state), void* context);
     bool fail(std::exception_ptr error);
     bool on_cancel(hook abort);
     void add_completion() noexcept { completions_.fetch_add(1, std::memory_order_relaxed); }
@@ -58,10 +60,12 @@ public:
 
     /// False if the callback has come already.
     bool wait(operation& o, event_loop& loop) noexcept;
-    /// True if the task may go on at once; else the callback will resume it.
-    bool cancel() noexcept;
+    /// Of a job that waits. True if it may go on at once; else the callback will resume it.
+    bool cancel(job& waiting) noexcept;
     /// The operation ends without having been resumed.
     void leave() noexcept;
+    /// What was to begin the other library's operation has thrown.
+    void end_with_current_exception() noexcept;
     void throw_if_cancelled();
     void release() noexcept {
         if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
@@ -114,8 +118,9 @@ public:
     bool fail(std::exception_ptr error) const { return state_ != nullptr && state_->fail(std::move(error)); }
 
     /// Sets what aborts the operation that was begun, if the task is cancelled before it is completed: `f` then runs on
-    /// the worker thread and must not throw, and the task goes on only when the completion is called or dropped, so what
-    /// lives in its frame is valid until then. False, and `f` is dropped, if the await has ended already. Any thread.
+    /// the worker thread as part of the task and must not throw, and the task goes on only when the completion is called or
+    /// dropped, so what lives in its frame is valid until then. A value that comes nevertheless is the result; a failure is
+    /// operation_cancelled. False, and `f` is dropped, if the await has ended already. Any thread.
     bool on_cancel(std::function<void()> f) const { return state_ != nullptr && state_->on_cancel(std::move(f)); }
 
 protected:
@@ -129,8 +134,9 @@ protected:
             result_access::set_value(static_cast<callback_state_of<T>&>(s).outcome, std::forward<Value>(value)...);
         };
         using store_type = decltype(store);
-        return state_->complete([](void* context, callback_state& s) { (*static_cast<store_type*>(context))(s); },
-                                std::addressof(store));
+        return state_->complete(
+            true, [](void* context, callback_state& s) { (*static_cast<store_type*>(context))(s); },
+            std::addressof(store));
     }
 
 private:
@@ -144,9 +150,9 @@ private:
 /// last copy is dropped without a call the task gets std::future_error(broken_promise).
 ///
 /// `fail(std::exception_ptr)` is a call too: the task gets the exception. `on_cancel(f)` sets what aborts the operation that
-/// was begun: if the task is cancelled first, `f` runs on the worker thread, must not throw nor destroy a coroutine that
-/// waits, and the task goes on only when the completion is called or dropped. It returns false, and drops `f`, if the await
-/// has ended already.
+/// was begun: if the task is cancelled first, `f` runs on the worker thread as part of the task, must not throw nor destroy a
+/// coroutine that waits, and the task goes on only when the completion is called or dropped; a value that it is called with
+/// even then is the result. It returns false, and drops `f`, if the await has ended already.
 template <class T>
 class completion : public detail::completion_base<T> {
 public:
@@ -193,8 +199,6 @@ template <class T, class Initiate>
 class callback_operation final : public operation {
 public:
     explicit callback_operation(Initiate i) : initiate_(std::move(i)) {}
-    callback_operation(const callback_operation& other) requires std::copy_constructible<Initiate>
-        : operation(other), initiate_(other.initiate_) {}
     callback_operation(callback_operation&& other) : operation(other), initiate_(std::move(other.initiate_)) {}
     ~callback_operation() {
         if (state_ == nullptr) return;
@@ -209,15 +213,16 @@ public:
         if (state_ != nullptr) std::exchange(state_, nullptr)->release();  // it is awaited again
         try {
             state_ = new callback_state_of<T>;
-            std::move(initiate_)(completion<T>(*state_));
         } catch (...) {
-            if (state_ != nullptr) state_->leave();
             leave_job();
             throw;
         }
-        if (state_->wait(*this, *loop_)) return true;
-        leave_job();
-        return false;
+        try {
+            std::move(initiate_)(completion<T>(*state_));
+        } catch (...) {
+            state_->end_with_current_exception();
+        }
+        return state_->wait(*this, *loop_) || ready_at_once();
     }
     T await_resume() {
         throw_if_cancelled();
@@ -225,7 +230,7 @@ public:
         return result_access::take(state_->outcome);  // here: a completion that is kept must not keep what it brought
     }
     void cancel(cancel_list&) noexcept override {
-        if (state_->cancel()) complete_cancelled();
+        if (state_->cancel(*job_)) complete_cancelled();
     }
 
 private:
@@ -235,11 +240,12 @@ private:
 
 #if SINCPRO_DETAIL_DEFINITIONS
 
-SINCPRO_DETAIL_INLINE bool callback_state::complete(void (*store)(void*, callback_state&), void* context) {
+SINCPRO_DETAIL_INLINE bool callback_state::complete(bool is_value, void (*store)(void*, callback_state&),
+                                                    void* context) {
     hook dropped;  // after the lock is released: it may hold the last completion
     const std::lock_guard lock(mutex_);
     if (phase_ != phase::pending && phase_ != phase::aborting) return false;
-    const bool wanted = phase_ == phase::pending;
+    const bool wanted = phase_ == phase::pending || is_value;
     if (wanted) store(context, *this);
     phase_ = wanted ? phase::completed : phase::cancelled;
     dropped.swap(abort_);
@@ -251,14 +257,16 @@ SINCPRO_DETAIL_INLINE bool callback_state::fail(std::exception_ptr error) {
     if (!error) {
         error = exception_of<std::logic_error>("sincpro: completion::fail() was called without an exception");
     }
-    return complete([](void* context,
-                       callback_state& s) { s.set_exception(std::move(*static_cast<std::exception_ptr*>(context))); },
-                    &error);
+    return complete(
+        false,
+        [](void* context, callback_state& s) { s.set_exception(std::move(*static_cast<std::exception_ptr*>(context))); },
+        &error);
 }
 
 SINCPRO_DETAIL_INLINE void callback_state::release_completion() noexcept {
     if (completions_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
     complete(
+        false,
         [](void*, callback_state& s) {
             s.set_exception(exception_of<std::future_error>(std::future_errc::broken_promise));
         },
@@ -281,7 +289,7 @@ SINCPRO_DETAIL_INLINE bool callback_state::wait(operation& o, event_loop& loop) 
     return true;
 }
 
-SINCPRO_DETAIL_INLINE bool callback_state::cancel() noexcept {
+SINCPRO_DETAIL_INLINE bool callback_state::cancel(job& waiting) noexcept {
     hook abort;
     {
         const std::lock_guard lock(mutex_);
@@ -291,7 +299,11 @@ SINCPRO_DETAIL_INLINE bool callback_state::cancel() noexcept {
         if (!abort) waiter_ = nullptr;
     }
     if (!abort) return true;
+    const job_runner::running_scope hook(*waiting.runner, {waiting.root, {}, "a hook of completion::on_cancel"});
+    job* const before = std::exchange(this_thread().running, &waiting);  // what it begins is part of the task
     abort();
+    abort = nullptr;
+    this_thread().running = before;
     return false;
 }
 
@@ -301,6 +313,14 @@ SINCPRO_DETAIL_INLINE void callback_state::leave() noexcept {
     dropped.swap(abort_);
     if (phase_ != phase::completed) phase_ = phase::cancelled;
     waiter_ = nullptr;
+}
+
+SINCPRO_DETAIL_INLINE void callback_state::end_with_current_exception() noexcept {
+    hook dropped;
+    const std::lock_guard lock(mutex_);
+    dropped.swap(abort_);
+    set_exception(std::current_exception());
+    phase_ = phase::completed;
 }
 
 SINCPRO_DETAIL_INLINE void callback_state::throw_if_cancelled() {

@@ -55,6 +55,9 @@ std::exception_ptr exception_of(Args... args) noexcept {
     }
 }
 
+/// True for an operation_cancelled, and what derives from it.
+bool is_cancellation(const std::exception_ptr& error) noexcept;
+
 /// "client.cpp:42 (fetch) <- client.cpp:17 (load)"
 std::string to_text(std::span<const await_location> chain);
 
@@ -129,6 +132,16 @@ SINCPRO_DETAIL_INLINE std::span<const await_location> timeout_error::suspended_a
 SINCPRO_DETAIL_INLINE const char* timeout_error::what() const noexcept { return report_->text.c_str(); }
 
 namespace detail {
+
+SINCPRO_DETAIL_COLD bool is_cancellation(const std::exception_ptr& error) noexcept {
+    try {
+        std::rethrow_exception(error);
+    } catch (const operation_cancelled&) {
+        return true;
+    } catch (...) {
+        return false;
+    }
+}
 
 SINCPRO_DETAIL_COLD std::string to_text(std::span<const await_location> chain) {
     std::string text;

@@ -68,9 +68,7 @@ private:
         bool await_ready() const noexcept { return false; }
         template <class Promise>
         bool await_suspend(std::coroutine_handle<Promise> h) {
-            if (!begin(h) || of_.enqueue(*this)) return true;
-            leave_job();
-            return false;
+            return !begin(h) || of_.enqueue(*this) || ready_at_once();
         }
         permit await_resume() {
             throw_if_cancelled();

@@ -45,17 +45,6 @@ private:
     clock::time_point until_{};
 };
 
-class yield_operation final : public operation {
-public:
-    bool await_ready() const noexcept { return false; }
-    template <class Promise>
-    void await_suspend(std::coroutine_handle<Promise> h) {
-        if (begin(h)) complete();
-    }
-    void await_resume() const { throw_if_cancelled(); }
-    void cancel(cancel_list&) noexcept override {}
-};
-
 #if SINCPRO_DETAIL_DEFINITIONS
 
 SINCPRO_DETAIL_INLINE void sleep_operation::start_timer() noexcept {

@@ -102,8 +102,7 @@ public:
             callback_.emplace(token_, on_stop{this});
             if (run_children() || !may_end()) return true;
         }
-        leave_job();
-        return false;
+        return ready_at_once();
     }
     T await_resume() {
         throw_if_cancelled();

@@ -33,6 +33,8 @@ public:
     /// For other libraries' coroutines. Outside of any worker the task runs on the threads that resume it, and the
     /// operations of this library throw there.
     auto operator co_await() && { return detail::foreign_awaiter<T>(std::exchange(frame_, nullptr)); }
+    /// As above, for what awaits lvalues: once too. In a task it is refused, write co_await std::move(t).
+    auto operator co_await() & { return std::move(*this).operator co_await(); }
 
 private:
     friend promise_type;

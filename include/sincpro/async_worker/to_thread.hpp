@@ -23,6 +23,8 @@
 #include "detail/coroutine/trampoline.hpp"
 #include "detail/loop/event_loop.hpp"
 #include "detail/loop/spin_then_yield.hpp"
+
+#include <future>
 #endif
 
 namespace sincpro::inline SINCPRO_DETAIL_VERSION {
@@ -32,8 +34,8 @@ namespace detail {
 /// What a task that awaits a function and the thread that runs it share; what does not depend on the function.
 class awaited_function : public blocking_function {
 public:
-    /// The function's thread.
-    SINCPRO_DETAIL_INLINE void call() noexcept final;
+    /// The function's thread, which the function may end (pthread_exit, pthread_cancel).
+    SINCPRO_DETAIL_INLINE void call() final;
 
     // What follows is for the task, on the worker thread.
 
@@ -51,7 +53,8 @@ private:
     enum class stage : unsigned char { running, returned, posted, abandoned };
 
     /// Calls the function and destroys it, since it may refer to what the task owns.
-    virtual void invoke() noexcept = 0;
+    virtual void invoke() = 0;
+    void has_ended() noexcept;
 
     operation& waiter_;
     event_loop& loop_;
@@ -71,6 +74,9 @@ struct blocking_call {
     std::tuple<Args...> arguments;
 };
 
+/// What a task gets from a function that has ended its thread instead of returning.
+std::exception_ptr function_ended_thread() noexcept;
+
 template <class Call>
 class awaited_function_of final : public awaited_function {
 public:
@@ -79,7 +85,11 @@ public:
     result<typename Call::value> outcome;
 
 private:
-    void invoke() noexcept override {
+    void invoke() override {
+        struct destroyed_at_the_end {
+            ~destroyed_at_the_end() { call.reset(); }
+            std::optional<Call>& call;
+        } const scope{call_};
         try {
             if constexpr (std::is_void_v<typename Call::value>) {
                 (*call_)();
@@ -90,9 +100,10 @@ private:
                 result_access::set_value(outcome, (*call_)());
             }
         } catch (...) {
-            result_access::set_exception(outcome, std::current_exception());
+            const std::exception_ptr error = std::current_exception();
+            result_access::set_exception(outcome, error ? error : function_ended_thread());
+            if (!error) throw;  // the thread is being ended, which nothing may stop
         }
-        call_.reset();
     }
 
     std::optional<Call> call_;
@@ -109,14 +120,18 @@ protected:
     blocking_operation(const blocking_operation&) noexcept = default;
     ~blocking_operation();
 
-    /// Hands the function to a thread; a task that waits for it is begun.
+    /// Hands the function to a thread, for a task that waits for it.
     void start(intrusive_ptr<awaited_function> f);
+    /// It was not started. Through the queue: who tries again until there is a thread starves nobody.
+    void end_with_current_exception() noexcept;
+    void check() const;
 
     intrusive_ptr<awaited_function> function_;
     bool late_ = false;  // cancelled before the function had returned
 
 private:
     bool abandons_;
+    std::exception_ptr not_started_;
 };
 
 template <class Call>
@@ -126,8 +141,6 @@ class to_thread_operation final : public blocking_operation {
 public:
     to_thread_operation(bool abandons, Call&& c) : blocking_operation(abandons), call_(std::move(c)) {}
     to_thread_operation(to_thread_operation&& other) : blocking_operation(other), call_(std::move(other.call_)) {}
-    to_thread_operation(const to_thread_operation& other) requires std::copy_constructible<Call>
-        : blocking_operation(other), call_(other.call_) {}
 
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> h) {
@@ -135,12 +148,11 @@ public:
         try {
             start(intrusive_ptr<awaited_function>(new function(*this, *loop_, std::move(call_))));
         } catch (...) {
-            leave_job();
-            throw;
+            end_with_current_exception();
         }
     }
     typename Call::value await_resume() {
-        throw_if_cancelled();
+        check();
         auto& outcome = static_cast<function&>(*function_).outcome;
         if (late_ && outcome) result_access::set_exception(outcome, exception_of<operation_cancelled>());
         return result_access::take(outcome);  // here: the pool may release the function later than the task ends
@@ -152,11 +164,17 @@ private:
 
 #if SINCPRO_DETAIL_DEFINITIONS
 
-SINCPRO_DETAIL_INLINE void awaited_function::call() noexcept {
-    thread_context& thread = this_thread();
-    thread.function_cancelled = &cancelled_;
+SINCPRO_DETAIL_INLINE void awaited_function::call() {
+    struct ended_in_any_way {
+        ~ended_in_any_way() { function.has_ended(); }
+        awaited_function& function;
+    } const scope{*this};
+    this_thread().function_cancelled = &cancelled_;
     invoke();
-    thread.function_cancelled = nullptr;
+}
+
+SINCPRO_DETAIL_INLINE void awaited_function::has_ended() noexcept {
+    this_thread().function_cancelled = nullptr;
     stage running = stage::running;
     if (!stage_.compare_exchange_strong(running, stage::returned, std::memory_order_acq_rel)) return;
     loop_.post(waiter_);
@@ -182,7 +200,23 @@ SINCPRO_DETAIL_INLINE blocking_operation::~blocking_operation() {
 SINCPRO_DETAIL_INLINE void blocking_operation::start(intrusive_ptr<awaited_function> f) {
     function_ = std::move(f);
     late_ = false;
+    not_started_ = nullptr;
     worker_thread::of(*loop_).pool().run(function_);
+}
+
+SINCPRO_DETAIL_COLD void blocking_operation::end_with_current_exception() noexcept {
+    function_ = {};
+    not_started_ = std::current_exception();
+    complete();
+}
+
+SINCPRO_DETAIL_INLINE void blocking_operation::check() const {
+    throw_if_cancelled();
+    if (not_started_) std::rethrow_exception(not_started_);
+}
+
+SINCPRO_DETAIL_COLD std::exception_ptr function_ended_thread() noexcept {
+    return exception_of<std::future_error>(std::future_errc::broken_promise);
 }
 
 SINCPRO_DETAIL_INLINE void blocking_operation::cancel(cancel_list&) noexcept {
@@ -225,7 +259,8 @@ inline constexpr abandon_on_cancel_t abandon_on_cancel{};
 ///
 /// A cancelled task waits until `f` has returned, which sees the request by cancellation_requested(), so `f` may use what
 /// the task owns; then the task goes on with operation_cancelled, or with what `f` threw. `f` may call run_async_task.
-/// Every function that runs has a thread of its own: bound their number with a semaphore. Throws std::system_error if the
+/// Every function that runs has a thread of its own, which it may end (pthread_exit): then the task gets
+/// std::future_error(broken_promise). Bound their number with a semaphore. Throws std::system_error if the
 /// system has no more threads.
 template <class F, class... Args>
 [[nodiscard]] auto to_thread(F&& f, Args&&... args) {

@@ -6,9 +6,13 @@
 #include "detail/loop/descriptor.hpp"
 
 #include <coroutine>
+#include <exception>
 
 #if SINCPRO_DETAIL_DEFINITIONS
 #include "detail/loop/event_loop.hpp"
+#include "errors.hpp"
+
+#include <system_error>
 #endif
 
 #if !defined(SINCPRO_DETAIL_POLLER_CONDITION)
@@ -33,30 +37,30 @@ public:
     }
     void await_resume() const {
         throw_if_cancelled();
-        if (error_ != 0) throw_errno(error_, "sincpro: wait for a descriptor");
+        if (failure_) std::rethrow_exception(failure_);
     }
 
     SINCPRO_DETAIL_INLINE void cancel(cancel_list&) noexcept override;
 
 private:
-    void start_waiting();
+    void start_waiting() noexcept;
     void stop_waiting() noexcept;
     static void is_ready(descriptor_wait& w, int error) noexcept;
 
     bool waiting_ = false;
-    int error_ = 0;
+    std::exception_ptr failure_;
 };
 
 #if SINCPRO_DETAIL_DEFINITIONS
 
-SINCPRO_DETAIL_INLINE void wait_fd_operation::start_waiting() {
+SINCPRO_DETAIL_INLINE void wait_fd_operation::start_waiting() noexcept {
+    failure_ = nullptr;
     try {
         waiting_ = loop_->add_descriptor(*this);
     } catch (...) {
-        leave_job();
-        throw;
+        failure_ = std::current_exception();
     }
-    if (!waiting_) complete();  // always ready, after one pass of the loop: a reader of files starves nobody
+    if (!waiting_) complete();  // through the queue: who reads a file, or tries again and again, starves nobody
 }
 SINCPRO_DETAIL_INLINE void wait_fd_operation::stop_waiting() noexcept {
     if (waiting_) loop_->remove_descriptor(*this);
@@ -65,7 +69,10 @@ SINCPRO_DETAIL_INLINE void wait_fd_operation::stop_waiting() noexcept {
 SINCPRO_DETAIL_INLINE void wait_fd_operation::is_ready(descriptor_wait& w, int error) noexcept {
     auto& self = static_cast<wait_fd_operation&>(w);
     self.waiting_ = false;
-    self.error_ = error;
+    if (error != 0) {
+        self.failure_ =
+            exception_of<std::system_error>(std::error_code(error, std::generic_category()), "sincpro: wait for a descriptor");
+    }
     self.complete();
 }
 SINCPRO_DETAIL_INLINE void wait_fd_operation::cancel(cancel_list&) noexcept {

@@ -4,6 +4,7 @@
 #include "detail/base/config.hpp"
 #include "detail/coroutine/as_task.hpp"
 #include "detail/coroutine/structured_operation.hpp"
+#include "errors.hpp"
 #include "task.hpp"
 
 #include <cstddef>
@@ -28,9 +29,11 @@ protected:
 
 private:
     void child_ended(child_job& c) noexcept final {
-        if (first_error_) return;
-        first_error_ = c.error();
-        if (first_error_) stop_children();
+        std::exception_ptr error = c.error();
+        // What went wrong, also in a clean-up, and not what ended because of that or of a cancellation.
+        if (!error || (first_error_ && (!is_cancellation(first_error_) || is_cancellation(error)))) return;
+        first_error_ = std::move(error);
+        stop_children();
     }
 
     std::exception_ptr first_error_;
@@ -83,7 +86,7 @@ private:
 /// Runs all of `a...` at once, each as a flow of its own, and waits for all. (asyncio.TaskGroup, trio.Nursery)
 ///
 /// Gives their results in argument order, void as std::monostate. The first exception cancels the others; when all have
-/// ended it is rethrown. What is awaited is owned by the result of this call.
+/// ended it is rethrown, or another one that is no operation_cancelled in place of one that is. What is awaited is owned by the result of this call.
 template <class... A>
 [[nodiscard]] auto when_all(A&&... a) {
     return detail::when_all_tuple<detail::task_result_t<A>...>(detail::as_task(std::forward<A>(a))...);

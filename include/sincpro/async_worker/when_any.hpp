@@ -4,9 +4,11 @@
 #include "detail/base/config.hpp"
 #include "detail/coroutine/as_task.hpp"
 #include "detail/coroutine/structured_operation.hpp"
+#include "errors.hpp"
 #include "task.hpp"
 
 #include <cstddef>
+#include <exception>
 #include <stdexcept>
 #include <utility>
 #include <variant>
@@ -23,9 +25,14 @@ protected:
 
 private:
     void child_ended(child_job& c) noexcept final {
-        if (first_ != nullptr) return;
-        first_ = &c;
-        stop_children();
+        if (first_ == nullptr) {
+            first_ = &c;
+            stop_children();
+        } else if (const std::exception_ptr error = c.error()) {
+            // What went wrong, also in a clean-up, and not what ended because of a cancellation.
+            const std::exception_ptr first = first_->error();
+            if (first && is_cancellation(first) && !is_cancellation(error)) first_ = &c;
+        }
     }
 };
 
@@ -79,7 +86,8 @@ private:
 }  // namespace detail
 
 /// Runs all of `a...` at once; the first that ends, with a value or an exception, is the result. The others are cancelled,
-/// and this waits until they have ended too; what they end with is dropped. (trio: a nursery that is cancelled)
+/// and this waits until they have ended too; what they end with is dropped, unless the first was an operation_cancelled and
+/// another one is a failure. (trio: a nursery that is cancelled)
 ///
 /// Gives a std::variant with one alternative for each argument, in their order; void as std::monostate.
 template <class... A>

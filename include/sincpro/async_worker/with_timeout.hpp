@@ -79,8 +79,7 @@ SINCPRO_DETAIL_INLINE bool timed_operation::start() noexcept {
         if (run_children()) return true;
         stop_timer();
     }
-    leave_job();
-    return false;
+    return ready_at_once();
 }
 SINCPRO_DETAIL_INLINE void timed_operation::stop_timer() noexcept {
     if (timer::is_queued()) loop_->remove_timer(*this);
@@ -102,10 +101,7 @@ SINCPRO_DETAIL_INLINE void timed_operation::expired(timer& t) noexcept {
 SINCPRO_DETAIL_INLINE void timed_operation::check(const std::exception_ptr& error) {
     throw_if_cancelled();
     if (limit_.count() <= 0) throw make_timeout_error(limit_, true, {});
-    if (!timed_out_ || !error) return;
-    try {
-        std::rethrow_exception(error);
-    } catch (const operation_cancelled&) {
+    if (timed_out_ && error && is_cancellation(error)) {
         throw make_timeout_error(limit_, true, std::move(suspended_at_));
     }
 }

@@ -53,7 +53,7 @@ public:
     template <class A>
     auto run(A&& a) -> detail::task_result_t<A> {
         check_run();
-        return launch(detail::as_task(std::forward<A>(a)), true).get();
+        return run_until(detail::as_task(std::forward<A>(a)), detail::never, detail::unlimited);
     }
     /// As run_async_task with a time limit, on this worker.
     template <class A, class Rep, class Period>
@@ -77,7 +77,7 @@ public:
     /// As submit_async_task, on this worker.
     template <class A>
     auto submit(A&& a) -> task_future<detail::task_result_t<A>> {
-        return launch(detail::as_task(std::forward<A>(a)), false);
+        return launch(detail::as_task(std::forward<A>(a)));
     }
 
     /// Starts the thread if there is none. Throws std::system_error if the system has no thread or descriptor left, and
@@ -113,11 +113,11 @@ private:
         return future.get();
     }
     template <class T>
-    task_future<T> launch(task<T> t, bool blocks_caller) {
+    task_future<T> launch(task<T> t) {
         detail::intrusive_ptr<detail::submitted_task<T>> shared(new detail::submitted_task<T>(std::move(t)));
         // Made before the task is handed over: if that throws, the future goes first, since a promise that breaks needs memory.
         task_future<T> future(shared->get_future(), shared);
-        hand_over(*shared, blocks_caller);
+        hand_over(*shared, false);
         return future;
     }
     void hand_over(detail::shared_state& s, bool blocks_caller);
@@ -135,7 +135,7 @@ private:
     mutable std::mutex mutex_;
     detail::intrusive_ptr<detail::worker_thread> thread_;
     detail::intrusive_ptr<const detail::shared_options> options_;  // never null
-    bool closed_ = false;                                          // for good: the process ends
+    bool closed_ = false;                                          // for good: it is being destroyed, or the process ends
 };
 
 #if SINCPRO_DETAIL_DEFINITIONS
@@ -145,6 +145,7 @@ namespace detail {
 /// In the child of a fork no thread is a worker's, also if a task has forked; but another library may be running a task.
 inline void forget_worker_in_child() noexcept {
     trampoline* const outside = event_loop::of_this_thread() == nullptr ? this_thread().innermost : nullptr;
+    restore_signals_after_fork();
     event_loop::forget_this_thread();
     blocking_pool::loop_of_this_thread() = nullptr;
     this_thread() = {};
@@ -162,6 +163,10 @@ SINCPRO_DETAIL_COLD worker::worker(worker_options options) : options_(new detail
 }
 
 SINCPRO_DETAIL_COLD worker::~worker() {
+    {
+        const auto lock = locked();
+        closed_ = true;  // for functions of to_thread that go on meanwhile
+    }
     if (thread_ && thread_->is_waited_for_by_this_thread()) {
         thread_->stop_without_waiting(detail::shutdown_deadline(*thread_));
     } else if (thread_) {

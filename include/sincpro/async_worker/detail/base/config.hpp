@@ -91,6 +91,26 @@
 #define SINCPRO_DETAIL_NOINLINE
 #endif
 
+// Both functions of a frame's memory are compiled where its coroutine is: another unit may align frames otherwise.
+#if defined(__GNUC__)
+#define SINCPRO_DETAIL_ALWAYS_INLINE [[gnu::always_inline]]
+#else
+#define SINCPRO_DETAIL_ALWAYS_INLINE
+#endif
+
+// GCC and clang let a local that needs more alignment than operator new gives stand anywhere in a frame (GCC bug 104177), but
+// for clang with -fcoro-aligned-allocation. So frames are aligned for the widest vector register of the target, or for all
+// that SINCPRO_ASYNC_WORKER_FRAME_ALIGNMENT, a power of two, says.
+#if defined(SINCPRO_ASYNC_WORKER_FRAME_ALIGNMENT)
+#define SINCPRO_DETAIL_FRAME_ALIGNMENT SINCPRO_ASYNC_WORKER_FRAME_ALIGNMENT
+#elif defined(__AVX512F__)
+#define SINCPRO_DETAIL_FRAME_ALIGNMENT 64
+#elif defined(__AVX__)
+#define SINCPRO_DETAIL_FRAME_ALIGNMENT 32
+#else
+#define SINCPRO_DETAIL_FRAME_ALIGNMENT __STDCPP_DEFAULT_NEW_ALIGNMENT__
+#endif
+
 // One for a program and its shared libraries, also when they hide their symbols: what a thread does they must agree on.
 #if defined(__GNUC__) && defined(__ELF__)
 #define SINCPRO_DETAIL_SHARED [[gnu::visibility("default")]]

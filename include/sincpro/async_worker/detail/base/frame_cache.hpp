@@ -3,6 +3,7 @@
 #include "config.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <new>
 
@@ -20,6 +21,17 @@ class frame_cache {
 public:
     static void* allocate(std::size_t size);
     static void deallocate(void* p, std::size_t size) noexcept;
+
+    /// Stands in the main function of a thread of the library's own and frees at its end what the thread keeps. Other threads
+    /// register a destructor, for which they need the lock of the loader: that of a thread which is waiting for the worker
+    /// while it loads a library.
+    class thread_scope {
+    public:
+        thread_scope() noexcept;
+        thread_scope(const thread_scope&) = delete;
+        thread_scope& operator=(const thread_scope&) = delete;
+        ~thread_scope();
+    };
 
 #if SINCPRO_DETAIL_DEFINITIONS
 private:
@@ -45,15 +57,41 @@ private:
     static void* pop_from_shared(std::size_t of);
     static void push_after_making_room(void* p, std::size_t of) noexcept;
     static void share_batch(stack& full, std::size_t of) noexcept;
-    static void sweep_at_thread_exit() noexcept { thread_local const sweeper at_thread_exit; }
+    static void sweep_at_thread_exit() noexcept {
+        if (!has_scope_) thread_local const sweeper at_thread_exit;
+    }
     static void sweep() noexcept;
     static void free_all(block* b) noexcept;
 
     static inline constinit thread_local stack stacks_[classes] = {};
-    static inline constinit thread_local bool thread_ends_ = false;
+    static inline constinit thread_local bool has_scope_ = false, thread_ends_ = false;
     static inline constinit std::atomic<block*> shared_[classes][slot_count] =
         {};  // each holds a whole batch or nothing
 #endif
+};
+
+/// Frames of at least this alignment. The compiler does not say how many bytes its frame has before the most aligned local,
+/// so the frame as a whole is aligned: operator new gives less than vector registers need.
+template <std::size_t Alignment>
+struct aligned_frame {
+    static constexpr std::size_t given = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
+    static constexpr std::size_t more = Alignment > given ? Alignment - given + 1 : 0;  // the last byte says how far it moved
+
+    static void* allocate(std::size_t size) {
+        void* const p = frame_cache::allocate(size + more);
+        if constexpr (more == 0) return p;
+        const auto moved = static_cast<unsigned>(-reinterpret_cast<std::uintptr_t>(p) % Alignment);
+        auto* const frame = static_cast<unsigned char*>(p) + moved;
+        frame[size] = static_cast<unsigned char>(moved / given);
+        return frame;
+    }
+    static void deallocate(void* p, std::size_t size) noexcept {
+        if constexpr (more != 0) {
+            auto* const frame = static_cast<unsigned char*>(p);
+            p = frame - frame[size] * given;
+        }
+        frame_cache::deallocate(p, size + more);
+    }
 };
 
 /// Base of what is recycled.
@@ -159,6 +197,9 @@ SINCPRO_DETAIL_INLINE void frame_cache::sweep() noexcept {
     thread_ends_ = true;
     for (stack& s : stacks_) free_all(std::exchange(s, stack{}).top);
 }
+
+SINCPRO_DETAIL_INLINE frame_cache::thread_scope::thread_scope() noexcept { has_scope_ = true; }
+SINCPRO_DETAIL_INLINE frame_cache::thread_scope::~thread_scope() { sweep(); }
 
 SINCPRO_DETAIL_INLINE void frame_cache::free_all(block* b) noexcept {
     while (b != nullptr) ::operator delete(std::exchange(b, b->next));

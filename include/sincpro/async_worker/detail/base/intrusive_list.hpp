@@ -54,6 +54,7 @@ public:
         bool operator==(const iterator& other) const noexcept { return at_ == other.at_; }
 
     private:
+        friend intrusive_list;
         node* at_;
     };
 
@@ -73,16 +74,7 @@ public:
         static_cast<node&>(first).unlink();
         return first;
     }
-    /// Moves all of `other` to the end of this.
-    void splice_back(intrusive_list& other) noexcept {
-        if (other.empty()) return;
-        node *const first = other.ends_.next_, *const last = other.ends_.prev_;
-        first->prev_ = ends_.prev_;
-        ends_.prev_->next_ = first;
-        last->next_ = &ends_;
-        ends_.prev_ = last;
-        other.ends_.next_ = other.ends_.prev_ = &other.ends_;
-    }
+    void insert_before(iterator at, T& element) noexcept { link(element, *at.at_->prev_, *at.at_); }
 
 private:
     static void link(node& element, node& before, node& after) noexcept {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "config.hpp"
+#include "frame_cache.hpp"
 
 #include <string>
 #include <thread>
@@ -20,7 +21,11 @@ namespace sincpro::inline SINCPRO_DETAIL_VERSION::detail {
 
 /// Starts a thread that calls `entry(argument)`. No asynchronous signal but SIGPROF arrives on it, not even before its first
 /// instruction: signals are for the program's own threads. Throws std::system_error if the system has no more threads.
-std::thread start_thread(void (*entry)(void*) noexcept, void* argument);
+std::thread start_thread(void (*entry)(void*), void* argument);
+
+/// In the child of a fork: what a thread of start_thread() has forked gets the signals that the thread of the program got
+/// which started it, else nobody could end it.
+void restore_signals_after_fork() noexcept;
 
 /// As debuggers and `top` show it (Linux: the first 15 characters).
 void name_this_thread(const std::string& name) noexcept;
@@ -30,22 +35,59 @@ bool on_main_thread() noexcept;
 
 #if SINCPRO_DETAIL_DEFINITIONS
 
-SINCPRO_DETAIL_COLD std::thread start_thread(void (*entry)(void*) noexcept, void* argument) {
 #if !defined(_WIN32)
-    struct signals_blocked {
-        signals_blocked() {
-            sigset_t all;
-            sigfillset(&all);  // a macro on some systems, as sigdelset is
-            // Synchronous signals are about what this thread itself does; profilers sample every thread.
-            for (int s : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF}) sigdelset(&all, s);
-            ::pthread_sigmask(SIG_SETMASK, &all, &before);
-        }
-        ~signals_blocked() { ::pthread_sigmask(SIG_SETMASK, &before, nullptr); }
-        sigset_t before;
-    } const while_it_starts;
-#endif
-    return std::thread(entry, argument);
+
+/// The signal mask of the thread of the program that started this thread of the library; null on the program's own.
+SINCPRO_DETAIL_NOINLINE SINCPRO_DETAIL_INLINE const sigset_t*& mask_of_starter() noexcept {
+    static constinit thread_local const sigset_t* mask = nullptr;
+    return mask;
 }
+
+/// Blocks what the threads of the library block; a new thread inherits it.
+class signals_blocked {
+public:
+    signals_blocked() noexcept {
+        sigset_t all;
+        sigfillset(&all);  // a macro on some systems, as sigdelset is
+        // Synchronous signals are about what this thread itself does; profilers sample every thread.
+        for (int s : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF}) sigdelset(&all, s);
+        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+    }
+    signals_blocked(const signals_blocked&) = delete;
+    signals_blocked& operator=(const signals_blocked&) = delete;
+    ~signals_blocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+    const sigset_t& of_program() const noexcept { return mask_of_starter() != nullptr ? *mask_of_starter() : before_; }
+
+private:
+    sigset_t before_;
+};
+
+SINCPRO_DETAIL_COLD std::thread start_thread(void (*entry)(void*), void* argument) {
+    const signals_blocked while_it_starts;
+    return std::thread([entry, argument, mask = while_it_starts.of_program()] {
+        mask_of_starter() = &mask;
+        const frame_cache::thread_scope until_it_ends;
+        entry(argument);
+    });
+}
+
+SINCPRO_DETAIL_COLD void restore_signals_after_fork() noexcept {
+    if (mask_of_starter() != nullptr) ::pthread_sigmask(SIG_SETMASK, mask_of_starter(), nullptr);
+}
+
+#else
+
+SINCPRO_DETAIL_COLD std::thread start_thread(void (*entry)(void*), void* argument) {
+    return std::thread([entry, argument] {
+        const frame_cache::thread_scope until_it_ends;
+        entry(argument);
+    });
+}
+
+SINCPRO_DETAIL_COLD void restore_signals_after_fork() noexcept {}
+
+#endif
 
 SINCPRO_DETAIL_COLD void name_this_thread([[maybe_unused]] const std::string& name) noexcept {
 #if defined(__linux__)

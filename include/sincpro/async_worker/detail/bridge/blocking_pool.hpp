@@ -23,7 +23,7 @@ namespace sincpro::inline SINCPRO_DETAIL_VERSION::detail {
 class blocking_function : public ref_counted<blocking_function>, public intrusive_list_node<blocking_function> {
 public:
     virtual ~blocking_function() = default;
-    virtual void call() noexcept = 0;
+    virtual void call() = 0;  // may end the thread
 };
 
 #if SINCPRO_DETAIL_DEFINITIONS
@@ -53,7 +53,7 @@ private:
         intrusive_ptr<blocking_pool> pool;
         intrusive_ptr<blocking_function> first;
     };
-    static void main(void* argument) noexcept;
+    static void main(void* argument);
     intrusive_ptr<blocking_function> wait_for_next() noexcept;
     void end(pool_thread* self) noexcept;
 
@@ -102,15 +102,18 @@ SINCPRO_DETAIL_COLD void blocking_pool::stop(clock::time_point until) noexcept {
     if (last.joinable()) last.join();
 }
 
-SINCPRO_DETAIL_INLINE void blocking_pool::main(void* argument) noexcept {
+SINCPRO_DETAIL_INLINE void blocking_pool::main(void* argument) {
     auto* const self = static_cast<pool_thread*>(argument);
-    const intrusive_ptr<blocking_pool> pool = self->pool;
+    struct ended_in_any_way {
+        ~ended_in_any_way() { pool->end(self); }
+        const intrusive_ptr<blocking_pool> pool;
+        pool_thread* const self;
+    } const scope{self->pool, self};
     name_this_thread("async-helper");
-    loop_of_this_thread() = pool->loop_.get();
-    for (intrusive_ptr<blocking_function> f = std::move(self->first); f; f = pool->wait_for_next()) {
+    loop_of_this_thread() = scope.pool->loop_.get();
+    for (intrusive_ptr<blocking_function> f = std::move(self->first); f; f = scope.pool->wait_for_next()) {
         std::exchange(f, {})->call();
     }
-    pool->end(self);
 }
 
 SINCPRO_DETAIL_INLINE intrusive_ptr<blocking_function> blocking_pool::wait_for_next() noexcept {

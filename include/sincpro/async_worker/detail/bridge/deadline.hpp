@@ -16,8 +16,11 @@
 #include "task_registry.hpp"
 #include "worker_thread.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <new>
 #include <string>
 #include <thread>
@@ -30,8 +33,6 @@ namespace sincpro::inline SINCPRO_DETAIL_VERSION::detail {
 /// A std::future of any type, for code that is compiled once.
 class any_future {
 public:
-    /// True if it is ready; `never` waits for ever.
-    virtual bool wait_until(clock::time_point until) = 0;
     /// Takes the outcome out: null for a value, which is destroyed.
     virtual std::exception_ptr take_error() noexcept = 0;
 
@@ -44,11 +45,6 @@ class any_future_of final : public any_future {
 public:
     explicit any_future_of(std::future<T>& f) noexcept : future_(f) {}
 
-    bool wait_until(clock::time_point until) override {
-        if (until != never) return future_.wait_until(until) == std::future_status::ready;
-        future_.wait();  // libstdc++ overflows on what is huge, and returns at once
-        return true;
-    }
     std::exception_ptr take_error() noexcept override {
         try {
             static_cast<void>(future_.get());
@@ -63,7 +59,7 @@ private:
 };
 
 /// The calling thread of run(): returns when the outcome is in the future. When the deadline passes first it cancels the
-/// task, waits for the grace, and throws timeout_error.
+/// task, waits for the grace, and throws timeout_error; when the thread's stack is unwound it does the same before.
 void wait_with_deadline(shared_state& s, any_future& future, clock::time_point deadline, clock::duration limit);
 
 #if SINCPRO_DETAIL_DEFINITIONS
@@ -109,23 +105,87 @@ private:
     std::atomic<bool> answered_{false};
 };
 
+/// The thread that is blocked in run(), on its stack. It sleeps in a condition variable, which pthread_cancel() wakes, and
+/// not in the std::future, which it would not.
+class blocked_caller {
+public:
+    explicit blocked_caller(shared_state& s) noexcept : state_(s) {}
+    blocked_caller(const blocked_caller&) = delete;
+    blocked_caller& operator=(const blocked_caller&) = delete;
+    /// The stack is unwound during a wait: the task must not be left with what is on it.
+    ~blocked_caller() {
+        if (may_leave_) return;
+        if (state_.take_claim(claim::open, claim::deadline) || state_.claimed_by() == claim::deadline) {
+            state_.request_cancel();
+            wait_for_grace();
+        } else {
+            wait();
+        }
+    }
+
+    /// True when the outcome is published.
+    bool wait_until(clock::time_point until) {
+        if (!state_.begin_sleep(*this)) return true;
+        std::unique_lock lock(mutex_);
+        struct sleep {
+            ~sleep() {
+                if (!of.woken_ && !of.state_.end_sleep()) of.changed_.wait(lock, [this] { return of.woken_; });
+            }
+            blocked_caller& of;
+            std::unique_lock<std::mutex>& lock;
+        } const scope{*this, lock};
+        // Not wait(), which terminates a thread that is cancelled before GCC 12.
+        while (!woken_ && clock::now() < until) {
+            changed_.wait_until(lock, (std::min)(until, clock::now() + std::chrono::hours(24)));
+        }
+        return woken_;
+    }
+    void wait() {
+        while (!wait_until(never)) {}
+        may_leave_ = true;
+    }
+    /// After the cancellation. False if the task has not stopped: the worker then owns it until it has.
+    bool wait_for_grace() {
+        worker_thread& on = state_.thread();
+        const bool ended = wait_until(deadline_after(saturate(on.options().cancel_grace)));
+        while (!on.may_return(state_)) std::this_thread::sleep_for(std::chrono::hours(1));  // the process ends meanwhile
+        may_leave_ = !ended && state_.take_claim(claim::deadline, claim::abandoned);
+        if (may_leave_) return false;
+        wait();
+        return state_.claimed_by() != claim::shutdown;
+    }
+
+    /// Whoever has published. It may be gone when this returns.
+    void wake() noexcept {
+        const std::lock_guard lock(mutex_);
+        woken_ = true;
+        changed_.notify_one();
+    }
+
+private:
+    shared_state& state_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool woken_ = false;
+    bool may_leave_ = false;
+};
+
+SINCPRO_DETAIL_INLINE void shared_state::end_publish() noexcept {
+    if (phase_.exchange(phase::published, std::memory_order_acq_rel) == phase::caller_sleeps) {
+        caller_->wake();
+    } else {
+        phase_.notify_all();
+    }
+}
+
 SINCPRO_DETAIL_INLINE void wait_with_deadline(shared_state& s, any_future& future, clock::time_point deadline,
                                               clock::duration limit) {
     if (spin_then_yield([&] { return s.is_published(); })) return;
-    if (future.wait_until(deadline) || !s.take_claim(claim::open, claim::deadline)) {
-        future.wait_until(never);
-        return s.wait_until_published();
-    }
+    blocked_caller caller(s);
+    if (caller.wait_until(deadline) || !s.take_claim(claim::open, claim::deadline)) return caller.wait();
     worker_thread& on = s.thread();
     const intrusive_ptr<trace_and_cancel> request = trace_and_cancel::request(s);
-    const bool ended = future.wait_until(deadline_after(saturate(on.options().cancel_grace)));
-    while (!on.may_return(s)) std::this_thread::sleep_for(std::chrono::hours(1));  // the process ends meanwhile
-    bool task_stopped = false;
-    if (ended || !s.take_claim(claim::deadline, claim::abandoned)) {
-        future.wait_until(never);
-        s.wait_until_published();
-        task_stopped = s.claimed_by() != claim::shutdown;
-    }
+    const bool task_stopped = caller.wait_for_grace();
     const timeout_error timeout =
         make_timeout_error(limit, task_stopped, request ? request->answer() : std::vector<await_location>(),
                            task_stopped ? std::string() : on.describe_busy(s));

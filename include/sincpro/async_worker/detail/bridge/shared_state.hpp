@@ -23,6 +23,7 @@
 
 namespace sincpro::inline SINCPRO_DETAIL_VERSION::detail {
 
+class blocked_caller;
 class job_runner;
 class worker_thread;
 
@@ -36,9 +37,9 @@ struct shared_options final : worker_options, ref_counted<shared_options> {
 enum class claim : unsigned char { open, value, error, deadline, shutdown, abandoned };
 
 /// How far the outcome is: `published` when it is in the std::promise and the worker has destroyed all else of the task;
-/// `orphaned` in the child of a fork, where nobody goes on with the task, and what its worker was about to do with the
+/// `caller_sleeps` when the blocked_caller is to be woken then; `orphaned` in the child of a fork, where nobody goes on with the task, and what its worker was about to do with the
 /// promise may be half done.
-enum class phase : int { pending, published, orphaned };  // an int is what a futex waits for
+enum class phase : int { pending, caller_sleeps, published, orphaned };  // an int is what a futex waits for
 
 /// A task that was handed to a worker, and what its caller and the worker share of it. Owned by the worker from submission
 /// until the task has ended, and by the caller's task_future.
@@ -71,6 +72,10 @@ public:
     bool is_orphaned() const noexcept { return phase_.load(std::memory_order_relaxed) == phase::orphaned; }
     /// A std::future is ready a moment before the worker has destroyed what it moved the result from: waits for that.
     void wait_until_published() const noexcept;
+    /// False if the outcome is published, else `c` is woken when it is.
+    bool begin_sleep(blocked_caller& c) noexcept;
+    /// False if the outcome is published, and whoever did that is about to wake the caller.
+    bool end_sleep() noexcept;
 
     /// While the registry is locked or nobody else knows of this: ends the call, though the task goes on.
     void end_by_shutdown() noexcept;
@@ -110,6 +115,7 @@ private:
 
     std::atomic<claim> claimed_by_{claim::open};
     std::atomic<phase> phase_{phase::pending};
+    blocked_caller* caller_ = nullptr;  // while it sleeps
 
     // Both in one, so that of a start and a cancellation the second one sees the first.
     static constexpr unsigned char cancel_requested = 1, left_queue = 2;  // the `work` may be posted again
@@ -189,9 +195,14 @@ SINCPRO_DETAIL_INLINE void shared_state::wait_until_published() const noexcept {
     phase_.wait(phase::pending, std::memory_order_acquire);
 }
 
-SINCPRO_DETAIL_INLINE void shared_state::end_publish() noexcept {
-    phase_.store(phase::published, std::memory_order_release);
-    phase_.notify_all();
+SINCPRO_DETAIL_INLINE bool shared_state::begin_sleep(blocked_caller& c) noexcept {
+    caller_ = &c;
+    phase pending = phase::pending;
+    return phase_.compare_exchange_strong(pending, phase::caller_sleeps, std::memory_order_acq_rel);
+}
+SINCPRO_DETAIL_INLINE bool shared_state::end_sleep() noexcept {
+    phase sleeps = phase::caller_sleeps;
+    return phase_.compare_exchange_strong(sleeps, phase::pending, std::memory_order_acq_rel);
 }
 
 SINCPRO_DETAIL_INLINE bool shared_state::turn_value_into_error() noexcept {

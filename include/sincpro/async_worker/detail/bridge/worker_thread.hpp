@@ -25,6 +25,7 @@
 #include <cstddef>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -85,7 +86,7 @@ private:
     explicit worker_thread(intrusive_ptr<const shared_options> o) noexcept : options_(std::move(o)) {}
     ~worker_thread() override = default;
 
-    static void main(void* argument) noexcept;
+    static void main(void* argument);
     void run_until_stopped() noexcept;
     SINCPRO_DETAIL_INLINE bool has_ended() noexcept override;
     SINCPRO_DETAIL_INLINE void take_posted() noexcept override;
@@ -98,8 +99,8 @@ private:
     };
     struct dump_request;
 
-    std::string describe(const job* running_root, const await_location& at) {
-        return registry.describe(options().name, running_root, at);
+    std::string describe(const job_runner::running_code& now) {
+        return registry.describe(options().name, now.root, now.at);
     }
     using visitor = void (*)(shared_state&) noexcept;
     void for_each_task(visitor visit) noexcept;
@@ -136,7 +137,7 @@ SINCPRO_DETAIL_COLD intrusive_ptr<worker_thread> worker_thread::start(intrusive_
     return t;
 }
 
-SINCPRO_DETAIL_INLINE void worker_thread::main(void* argument) noexcept {
+SINCPRO_DETAIL_INLINE void worker_thread::main(void* argument) {
     const intrusive_ptr<worker_thread> self(static_cast<worker_thread*>(argument));
     self->run_until_stopped();
 }
@@ -256,26 +257,29 @@ SINCPRO_DETAIL_COLD void worker_thread::forget_after_fork() noexcept {
     });
 }
 
+inline constexpr job_runner::running_code unobserved_handler{
+    nullptr, {}, "worker_options::on_unobserved_exception"};
+
 SINCPRO_DETAIL_COLD void worker_thread::report_unobserved(const std::exception_ptr& error) noexcept {
+    // A cancellation was asked for; it is not an error that nobody observed.
+    if (!options().on_unobserved_exception || is_cancellation(error)) return;
+    std::optional<job_runner::running_scope> handler;
+    if (of_this_thread() == this) handler.emplace(runner_, unobserved_handler);
     try {
-        std::rethrow_exception(error);
-    } catch (const operation_cancelled&) {
-        // A cancellation was asked for; it is not an error that nobody observed.
-    } catch (...) {
-        try {
-            if (options().on_unobserved_exception) options().on_unobserved_exception(error);
-        } catch (...) {  // NOLINT(bugprone-empty-catch): documented
-        }
+        options().on_unobserved_exception(error);
+    } catch (...) {  // NOLINT(bugprone-empty-catch): documented
     }
 }
 
 SINCPRO_DETAIL_COLD std::string worker_thread::describe_busy(const shared_state& own) {
     std::string text;
-    runner_.visit_while_running([&](const job* running, const await_location& at) {
-        const bool itself = &own == running;
+    runner_.visit_while_running([&](const job_runner::running_code& now) {
+        const bool itself = &own == now.root;
         text = itself ? "it runs without suspending" : "the worker thread is busy with another task";
-        if (at.line != 0)
-            text.append(itself ? ", last resumed at " : ", which last resumed at ").append(to_text({&at, 1}));
+        if (now.hook != nullptr) text = std::string("the worker thread is busy with ") + now.hook;
+        if (now.at.line != 0) {
+            text.append(itself ? ", last resumed at " : ", which last resumed at ").append(to_text({&now.at, 1}));
+        }
     });
     return text;
 }
@@ -289,7 +293,7 @@ struct worker_thread::dump_request : work, ref_counted<dump_request> {
         std::string text;
         std::exception_ptr error;
         try {
-            text = self->thread.describe(nullptr, {});
+            text = self->thread.describe({});
         } catch (...) {
             error = std::current_exception();
         }
@@ -311,7 +315,7 @@ struct worker_thread::dump_request : work, ref_counted<dump_request> {
 SINCPRO_DETAIL_COLD std::string worker_thread::dump() {
     if (of_this_thread() == this) {
         const job* const running = this_thread().running;
-        return describe(running != nullptr ? running->root : nullptr, {});
+        return describe({running != nullptr ? running->root : nullptr, {}});
     }
     const intrusive_ptr<dump_request> request(new dump_request(*this));
     request->add_ref();
@@ -325,9 +329,11 @@ SINCPRO_DETAIL_COLD std::string worker_thread::dump() {
          !wait_until(request->changed, lock, clock::now() + std::chrono::milliseconds(patience), answered);
          patience = 10) {
         lock.unlock();
-        std::string text;
-        const bool is_running = runner_.visit_while_running(
-            [&](const job* running, const await_location& at) { text = describe(running, at); });
+        std::string text, by = "the running task";
+        const bool is_running = runner_.visit_while_running([&](const job_runner::running_code& now) {
+            text = describe(now);
+            if (now.hook != nullptr) by = now.hook;
+        });
         if (is_running) {
             std::size_t count = 0;
             {
@@ -335,7 +341,7 @@ SINCPRO_DETAIL_COLD std::string worker_thread::dump() {
                 count = for_each_queued_task([](shared_state&) noexcept {});
             }
             if (count != 0) text.append("  and ").append(std::to_string(count)).append(" not started\n");
-            return text + "  (the worker thread does not answer: the running task blocks it)\n";
+            return text + "  (the worker thread does not answer: " + by + " blocks it)\n";
         }
         lock.lock();
     }

@@ -15,6 +15,7 @@
 
 #if SINCPRO_DETAIL_DEFINITIONS
 #include "../loop/event_loop.hpp"
+#include "job_runner.hpp"
 
 #include <future>
 #endif
@@ -60,18 +61,26 @@ public:
     void thunk_destroyed() noexcept;
 
 protected:
-    adapter_base() = default;
+    explicit adapter_base(promise_base& awaiter) noexcept : awaiter_(awaiter) { awaits_other_library_ = true; }
     ~adapter_base();
 
+    /// True if the awaiter is not to be suspended for what is ready.
+    bool goes_on_if(bool ready) noexcept { return ready && !(through_queue_ = is_turn_due()); }
     template <class Promise>
     void prepare(std::coroutine_handle<Promise> h) {
         self_ = h;
-        if constexpr (std::is_base_of_v<promise_base, Promise>) {
-            if (h.promise().in == nullptr) return prepare();  // another library runs this task outside of any worker
+        // Else another library runs this task outside of any worker.
+        if (awaiter_.in != nullptr) {
+            attach(h);
+            enter_job_outside();
         }
+        make_thunk();
+    }
+    template <class Promise>
+    void go_through_queue(std::coroutine_handle<Promise> h) {
         attach(h);
         enter_job();
-        prepare();
+        complete();
     }
     /// False if it was resumed already: the awaiter then goes on where it is.
     bool suspended() noexcept;
@@ -82,10 +91,15 @@ protected:
     void check_resumed() const;
 
     std::coroutine_handle<resume_thunk::promise_type> thunk_;
+    bool through_queue_ = false;
 
 private:
-    void prepare();
+    bool is_turn_due() noexcept;
+    void make_thunk();
+    void enter_job_outside() noexcept;
 
+    promise_base& awaiter_;
+    unsigned activation_ = 0, level_ = 0;  // in which this was suspended, and how deep on the stack
     std::atomic<bool> passed_{false};  // handshake of {suspended, resumed}: the second one goes on
     bool thunk_destroyed_ = false;
     std::coroutine_handle<> self_;
@@ -95,12 +109,16 @@ private:
 template <class A>
 class awaitable_adapter final : public adapter_base {
 public:
-    explicit awaitable_adapter(A&& a) : awaiter_(detail::get_awaiter(std::forward<A>(a))) {}
+    awaitable_adapter(A&& a, promise_base& by) : adapter_base(by), awaiter_(detail::get_awaiter(std::forward<A>(a))) {}
 
-    bool await_ready() { return static_cast<bool>(awaiter_.await_ready()); }
+    bool await_ready() { return goes_on_if(static_cast<bool>(awaiter_.await_ready())); }
 
     template <class Promise>
     bool await_suspend(std::coroutine_handle<Promise> h) {
+        if (through_queue_) {
+            go_through_queue(h);
+            return true;
+        }
         prepare(h);
         try {
             using returned = decltype(awaiter_.await_suspend(thunk_));
@@ -140,7 +158,25 @@ SINCPRO_DETAIL_INLINE void resume_thunk::final_awaiter::await_suspend(
     h.promise().adapter->resumed();
 }
 
-SINCPRO_DETAIL_INLINE void adapter_base::prepare() {
+SINCPRO_DETAIL_INLINE bool adapter_base::is_turn_due() noexcept {
+    return awaiter_.in != nullptr && awaiter_.in->runner->is_turn_due();
+}
+
+// The list is innermost first. What a coroutine of the other library that began eagerly waits in is there already.
+SINCPRO_DETAIL_INLINE void adapter_base::enter_job_outside() noexcept {
+    activation_ = job_->runner->activation();
+    level_ = this_thread().innermost->depth;
+    const auto runs_inside = [this](const operation& o) {
+        if (!static_cast<const adapter_base&>(o).awaits_other_library_) return true;
+        const auto& other = static_cast<const adapter_base&>(o);
+        return other.activation_ == activation_ && other.level_ > level_;
+    };
+    auto at = job_->waiting.begin();
+    while (at != job_->waiting.end() && runs_inside(*at)) ++at;
+    job_->waiting.insert_before(at, *this);
+}
+
+SINCPRO_DETAIL_INLINE void adapter_base::make_thunk() {
     passed_.store(false, std::memory_order_relaxed);
     try {
         thunk_ = make_resume_thunk(*this).frame;
@@ -172,9 +208,8 @@ SINCPRO_DETAIL_NOINLINE SINCPRO_DETAIL_INLINE void adapter_base::thunk_destroyed
 }
 
 SINCPRO_DETAIL_INLINE bool adapter_base::suspended() noexcept {
-    const bool stays = !handshake(passed_);
-    if (!stays) undo_prepare();
-    return stays;
+    if (!handshake(passed_)) return true;
+    return is_in_job() && ready_at_once();
 }
 
 SINCPRO_DETAIL_INLINE void adapter_base::check_resumed() const {

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <coroutine>
+#include <cstdint>
 
 namespace sincpro::inline SINCPRO_DETAIL_VERSION::detail {
 
@@ -48,10 +49,11 @@ protected:
 
 private:
     friend class cancel_list;
+    friend operation;
     virtual void ended() noexcept = 0;
     void detach_operations() noexcept;
 
-    job* next_cancelled_ = nullptr;
+    job* next_ = nullptr;  // in a list of those that are still to be visited
 };
 
 /// Jobs that are to be cancelled: a list instead of recursion, since jobs nest to any depth.
@@ -75,6 +77,7 @@ struct promise_base {
     task_await* awaits = nullptr;          // the child task that this one is suspended in
     await_location at{};                   // its newest co_await, if there was one
     unsigned depth = 0;
+    std::uint16_t awaits_counted = 0;  // of child tasks
     owner owned_by = owner::task;
     std::atomic<bool> passed{false};  // of one that another library owns: see handshake()
 };

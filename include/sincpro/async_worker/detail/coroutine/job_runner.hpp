@@ -22,9 +22,30 @@ public:
     /// Resumes a coroutine of `j` that was suspended at `at`.
     void resume(job& j, std::coroutine_handle<> h, const await_location& at) noexcept;
 
-    /// Any other thread: if a coroutine of this loop is being run, keeps the loop from going on after it while
-    /// `visit(root, where it was last resumed)` runs. That coroutine goes on and may end, so its root is but an address; all
-    /// other jobs stand still and may be looked at. False, and nothing is called, if no coroutine is being run.
+    /// What the loop's thread runs of the program.
+    struct running_code {
+        const job* root = nullptr;   // of the coroutine
+        await_location at{};         // where that was last resumed
+        const char* hook = nullptr;  // the function of the program that is called instead
+    };
+
+    /// While a function of the program that is no coroutine runs, also inside of one that is.
+    class running_scope {
+    public:
+        running_scope(job_runner& r, const running_code& c) noexcept;
+        running_scope(const running_scope&) = delete;
+        running_scope& operator=(const running_scope&) = delete;
+        ~running_scope();
+
+    private:
+        job_runner& runner_;
+        const bool nested_;
+        const running_code outer_;
+    };
+
+    /// Any other thread: if code of the program is being run, keeps the loop from going on after it while
+    /// `visit(running_code)` runs. That code goes on and may end, so its root is but an address; all other jobs stand still
+    /// and may be looked at. False, and nothing is called, if there is none.
     template <class Visit>
     bool visit_while_running(Visit visit) {
         const std::lock_guard lock(paused_);
@@ -33,9 +54,16 @@ public:
             ~unpause() { of.end_pause(); }
             job_runner& of;
         } const at_the_end{*this};
-        visit(static_cast<const job*>(running_), static_cast<const await_location&>(running_at_));
+        visit(static_cast<const running_code&>(running_));
         return true;
     }
+
+    /// Counts what is ready at once. True for every 64th, which then goes through the loop's queue: a task that awaits only
+    /// such can be cancelled and starves nobody. (tokio's cooperative budget)
+    bool is_turn_due() noexcept { return ++ready_at_once_ % 64 == 0; }
+
+    /// Counts the resumptions.
+    unsigned activation() const noexcept { return activation_; }
 
     event_loop& loop;
 
@@ -49,23 +77,42 @@ public:
 private:
     enum class state : unsigned char { open, running, paused };
 
+    void start_running(const running_code& c) noexcept;
+    void stop_running() noexcept;
     bool try_pause() noexcept;
     void end_pause() noexcept;
 
     std::atomic<state> state_{state::open};
-    std::mutex paused_;             // held by whoever looks
-    const job* running_ = nullptr;  // a root
-    await_location running_at_{};
+    std::mutex paused_;  // held by the visitor
+    running_code running_;
+    unsigned ready_at_once_ = 0, activation_ = 0;
 };
 
 SINCPRO_DETAIL_INLINE void job_runner::resume(job& j, std::coroutine_handle<> h, const await_location& at) noexcept {
-    running_at_ = at;
-    running_ = j.root;
-    state_.store(state::running, std::memory_order_release);  // pairs with the acquire in try_pause()
+    ++activation_;
+    start_running({j.root, at});
     j.run(h);
+    stop_running();
+}
+
+SINCPRO_DETAIL_INLINE void job_runner::start_running(const running_code& c) noexcept {
+    running_ = c;
+    state_.store(state::running, std::memory_order_release);  // pairs with the acquire in try_pause()
+}
+SINCPRO_DETAIL_INLINE void job_runner::stop_running() noexcept {
     if (state_.exchange(state::open, std::memory_order_acq_rel) == state::paused) {
-        const std::lock_guard wait_until_nobody_looks(paused_);
+        const std::lock_guard wait_for_the_visitor(paused_);
     }
+}
+
+SINCPRO_DETAIL_COLD job_runner::running_scope::running_scope(job_runner& r, const running_code& c) noexcept
+    : runner_(r), nested_(r.state_.load(std::memory_order_relaxed) != state::open), outer_(r.running_) {
+    if (nested_) r.stop_running();
+    r.start_running(c);
+}
+SINCPRO_DETAIL_COLD job_runner::running_scope::~running_scope() {
+    runner_.stop_running();
+    if (nested_) runner_.start_running(outer_);
 }
 
 SINCPRO_DETAIL_INLINE bool job_runner::try_pause() noexcept {

@@ -59,6 +59,10 @@ protected:
         return begin();
     }
 
+    /// What await_suspend() returns for one that has begun and is ready: false, and it has left its job; now and then it
+    /// goes through the queue instead.
+    bool ready_at_once() noexcept;
+
     void enter_job() noexcept { job_->waiting.push_front(*this); }
     void leave_job() noexcept { intrusive_list_node<operation>::unlink(); }
     bool is_in_job() const noexcept { return intrusive_list_node<operation>::is_linked(); }
@@ -78,6 +82,8 @@ protected:
     event_loop* loop_ = nullptr;  // of the job, which may become another one of the same loop while this waits
     bool cancelled_ = false;
 
+    bool awaits_other_library_ = false;  // an adapter_base
+
 private:
     friend job;
     friend cancel_list;
@@ -89,6 +95,18 @@ private:
     bool completed_ = false;  // a cancellation comes too late
     promise_base* awaited_by_ = nullptr;
     std::coroutine_handle<> resume_;
+};
+
+/// Goes through the loop's queue.
+class yield_operation : public operation {
+public:
+    bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    void await_suspend(std::coroutine_handle<Promise> h) {
+        if (begin(h)) complete();
+    }
+    void await_resume() const { throw_if_cancelled(); }
+    void cancel(cancel_list&) noexcept final {}
 };
 
 #if SINCPRO_DETAIL_DEFINITIONS
@@ -123,6 +141,15 @@ SINCPRO_DETAIL_INLINE bool operation::begin() noexcept {
     return !cancelled_;
 }
 
+SINCPRO_DETAIL_INLINE bool operation::ready_at_once() noexcept {
+    if (job_->runner->is_turn_due()) {
+        complete();
+        return true;
+    }
+    leave_job();
+    return false;
+}
+
 SINCPRO_DETAIL_INLINE void operation::complete() noexcept {
     completed_ = true;
     loop_->post(*this);
@@ -136,11 +163,24 @@ SINCPRO_DETAIL_INLINE void operation::resume(work& w) noexcept {
     self.job_->runner->resume(*self.job_, self.resume_, self.awaited_by_ != nullptr ? self.awaited_by_->at : nowhere);
 }
 
+// A list instead of recursion, since jobs nest to any depth.
 SINCPRO_DETAIL_COLD void operation::set_root(operation& o, job* root) noexcept {
-    for (std::size_t i = 0; job* const c = o.child(i); ++i) {
-        c->root = root;
-        for (operation& inner : c->waiting) set_root(inner, root);
+    job* todo = nullptr;
+    const auto add_children = [&](operation& of) {
+        for (std::size_t i = 0; job* const c = of.child(i); ++i) {
+            c->root = root;
+            c->next_ = std::exchange(todo, c);
+        }
+    };
+    add_children(o);
+    while (todo != nullptr) {
+        for (operation& inner : std::exchange(todo, todo->next_)->waiting) add_children(inner);
     }
+}
+
+SINCPRO_DETAIL_INLINE bool is_running_job_cancelled() noexcept {
+    const job* const j = this_thread().running;
+    return j != nullptr && j->cancelled;
 }
 
 SINCPRO_DETAIL_INLINE job::~job() {
@@ -185,12 +225,12 @@ SINCPRO_DETAIL_COLD void job::detach_operations() noexcept {
 
 SINCPRO_DETAIL_INLINE void cancel_list::add(job& j) noexcept {
     if (std::exchange(j.cancelled, true)) return;
-    j.next_cancelled_ = std::exchange(first_, &j);
+    j.next_ = std::exchange(first_, &j);
 }
 
 SINCPRO_DETAIL_INLINE void cancel_list::run() noexcept {
     while (first_ != nullptr) {
-        job& j = *std::exchange(first_, first_->next_cancelled_);
+        job& j = *std::exchange(first_, first_->next_);
         for (auto i = j.waiting.begin(); i != j.waiting.end();) {
             operation& o = *i;
             ++i;  // before o leaves the list, as only o may do

@@ -88,11 +88,9 @@ public:
 protected:
     friend child_job;
 
-    /// False, and no longer begun, if all children have ended within this call.
+    /// What await_suspend() returns: false if all children have ended within this call.
     bool wait_for_children() noexcept {
-        if (run_children()) return true;
-        leave_job();
-        return false;
+        return run_children() || ready_at_once();
     }
 
     /// Starts the children one after the other; child_ended() is called for each that ends. False if all have ended.

@@ -22,6 +22,8 @@
 #include <utility>
 
 #if SINCPRO_DETAIL_DEFINITIONS
+#include "job_runner.hpp"
+
 #include <stdexcept>
 #endif
 
@@ -62,8 +64,8 @@ struct task_await {
     task_await(std::coroutine_handle<> f, promise_base* c) : frame(f), child(c) {
         if (frame == nullptr) throw_awaited_before();
     }
-    task_await(const task_await&) = delete;
-    task_await& operator=(const task_await&) = delete;
+    task_await(task_await&& other) noexcept : frame(std::exchange(other.frame, nullptr)), child(other.child) {}
+    task_await& operator=(task_await&&) = delete;
     ~task_await() {
         if (frame) destroy_frame(frame, *child);
     }
@@ -71,6 +73,9 @@ struct task_await {
     std::coroutine_handle<> frame;
     promise_base* child;
 };
+
+/// Lets the child begin only after a pass through the loop's queue; at once if there is no memory for that.
+void begin_through_queue(task_await& a) noexcept;
 
 /// Awaits a task in a task. The child starts inside the awaiter's own call, and if it does not suspend neither does the
 /// awaiter: that takes a third of the time. Every 32nd level goes through the trampoline, which bounds the stack.
@@ -84,6 +89,8 @@ public:
         child->in = parent_.in;
         child->awaiter = &parent_;
         child->depth = parent_.depth + 1;
+        // A loop of them must end too; seldom, as it takes six times as long.
+        if (++parent_.awaits_counted % 1024 == 0) begin_through_queue(*this);
         if (!starts_inside()) return false;
         frame.resume();
         return frame.done();
@@ -105,7 +112,11 @@ private:
     promise_base& parent_;
 };
 
-/// Awaits a task in another library's coroutine, which may itself run in a task or outside of any worker.
+/// Suspends another library's coroutine in a task that begins now. False if that has ended within this call.
+bool suspend(task_await& a, std::coroutine_handle<> awaiter);
+
+/// Awaits a task in another library's coroutine, which may itself run in a task or outside of any worker. May be moved until
+/// it is suspended.
 template <class T>
 class foreign_awaiter : task_await {
 public:
@@ -113,14 +124,7 @@ public:
         : task_await(h, h ? std::addressof(h.promise()) : nullptr) {}
 
     bool await_ready() const noexcept { return false; }
-    SINCPRO_DETAIL_NOINLINE bool await_suspend(std::coroutine_handle<> h) {
-        promise_base& p = *child;
-        p.in = this_thread().running;
-        p.owned_by = promise_base::owner::other_library;
-        p.continuation = h;
-        trampoline().run(frame);
-        return !handshake(p.passed);  // with final_awaiter: the second of the two resumes
-    }
+    bool await_suspend(std::coroutine_handle<> h) { return suspend(*this, h); }
     T await_resume() { return std::move(static_cast<task_promise<T>*>(child)->outcome).value(); }
 };
 
@@ -144,15 +148,23 @@ struct final_awaiter {
 
 template <class T>
 struct task_promise_base : promise_base {
-    static void* operator new(std::size_t size) {
-        if constexpr (over_aligned()) return ::operator new(size, std::align_val_t(alignof(stored_t<T>)));
-        return frame_cache::allocate(size);
+    using memory = aligned_frame<(alignof(stored_t<T>) > SINCPRO_DETAIL_FRAME_ALIGNMENT
+                                      ? alignof(stored_t<T>) : SINCPRO_DETAIL_FRAME_ALIGNMENT)>;
+    SINCPRO_DETAIL_ALWAYS_INLINE static void* operator new(std::size_t size) { return memory::allocate(size); }
+    SINCPRO_DETAIL_ALWAYS_INLINE static void operator delete(void* p, std::size_t size) noexcept {
+        memory::deallocate(p, size);
     }
-    static void operator delete(void* p, std::size_t size) noexcept {
-        if constexpr (over_aligned()) return ::operator delete(p, std::align_val_t(alignof(stored_t<T>)));
-        frame_cache::deallocate(p, size);
+    // Clang calls these with -fcoro-aligned-allocation, for all frames.
+    SINCPRO_DETAIL_ALWAYS_INLINE static void* operator new(std::size_t size, std::align_val_t needed) {
+        return is_given(needed) ? memory::allocate(size) : ::operator new(size, needed);
     }
-    static constexpr bool over_aligned() { return alignof(stored_t<T>) > __STDCPP_DEFAULT_NEW_ALIGNMENT__; }
+    SINCPRO_DETAIL_ALWAYS_INLINE static void operator delete(void* p, std::size_t size,
+                                                             std::align_val_t needed) noexcept {
+        is_given(needed) ? memory::deallocate(p, size) : ::operator delete(p, needed);
+    }
+    static constexpr bool is_given(std::align_val_t needed) {
+        return static_cast<std::size_t>(needed) <= SINCPRO_DETAIL_FRAME_ALIGNMENT;
+    }
 
     std::suspend_always initial_suspend() const noexcept { return {}; }
     final_awaiter final_suspend() const noexcept { return {}; }
@@ -179,7 +191,7 @@ struct task_promise_base : promise_base {
             static_assert(advise<type>(), "this cannot be awaited. A blocking function? await to_thread(f) in a task");
             return misused();
         } else if constexpr (!std::is_base_of_v<operation, std::remove_cvref_t<awaiter_t<A>>>) {
-            return awaitable_adapter<A>(std::forward<A>(a));
+            return awaitable_adapter<A>(std::forward<A>(a), *this);
         } else if constexpr (std::is_constructible_v<std::remove_cvref_t<awaiter_t<A>>, awaiter_t<A>>) {
             if constexpr (std::is_lvalue_reference_v<awaiter_t<A>>) {
                 // A copy, as GCC 11 and 12 make of an lvalue in any case.
@@ -241,6 +253,67 @@ inline constexpr const char* awaited_before =
 SINCPRO_DETAIL_COLD void throw_awaited_before() { throw std::logic_error(awaited_before); }
 SINCPRO_DETAIL_COLD std::exception_ptr make_awaited_before() noexcept {
     return exception_of<std::logic_error>(awaited_before);
+}
+
+/// Goes through the loop's queue, and on with the frame of a task that has not begun, which it owns.
+struct queued_beginning {
+    struct promise_type;
+    struct final_awaiter {
+        bool await_ready() const noexcept { return false; }
+        void await_suspend(std::coroutine_handle<promise_type> h) const noexcept;
+        void await_resume() const noexcept {}
+    };
+    struct promise_type : promise_base, recycled {
+        explicit promise_type(const task_await& a) noexcept {
+            in = a.child->in;
+            awaiter = a.child->awaiter;
+            at.file = __FILE__;
+        }
+        ~promise_type() {
+            if (task) task.destroy();
+        }
+        queued_beginning get_return_object() { return {std::coroutine_handle<promise_type>::from_promise(*this)}; }
+        std::suspend_always initial_suspend() const noexcept { return {}; }
+        queued_beginning::final_awaiter final_suspend() const noexcept { return {}; }
+        void return_void() const noexcept {}
+        void unhandled_exception() const noexcept { std::terminate(); }
+
+        std::coroutine_handle<> task;
+    };
+    std::coroutine_handle<promise_type> frame;
+};
+SINCPRO_DETAIL_INLINE void queued_beginning::final_awaiter::await_suspend(
+    std::coroutine_handle<promise_type> h) const noexcept {
+    this_thread().innermost->next = h.promise().task;
+}
+
+struct turn_of_the_loop final : yield_operation {
+    void await_resume() const noexcept {}
+};
+inline queued_beginning make_queued_beginning(const task_await&) { co_await turn_of_the_loop(); }
+
+SINCPRO_DETAIL_COLD void begin_through_queue(task_await& a) noexcept {
+    if (a.child->in == nullptr) return;
+    try {
+        const auto turn = make_queued_beginning(a).frame;
+        turn.promise().task = std::exchange(a.frame, turn);
+    } catch (const std::bad_alloc&) {
+        return;
+    }
+    a.child->depth -= a.child->depth % 32;  // not inside its awaiter's call
+}
+
+SINCPRO_DETAIL_NOINLINE SINCPRO_DETAIL_INLINE bool suspend(task_await& a, std::coroutine_handle<> awaiter) {
+    promise_base& p = *a.child;
+    const thread_context& thread = this_thread();
+    p.in = thread.running;
+    p.owned_by = promise_base::owner::other_library;
+    p.continuation = awaiter;
+    // Also where our coroutines and another library's await each other in turn, to any depth.
+    const bool deep = thread.innermost != nullptr && thread.innermost->depth >= 64;
+    if (p.in != nullptr && (p.in->runner->is_turn_due() || deep)) begin_through_queue(a);
+    trampoline().run(a.frame);
+    return !handshake(p.passed);  // with final_awaiter: the second of the two resumes
 }
 
 SINCPRO_DETAIL_INLINE void destroy_frame(std::coroutine_handle<> frame, promise_base& p) noexcept {

@@ -21,6 +21,9 @@ struct thread_context {
 /// Of the calling thread.
 thread_context& this_thread() noexcept;
 
+/// True in a job that was cancelled, or is part of such.
+bool is_running_job_cancelled() noexcept;
+
 #if SINCPRO_DETAIL_DEFINITIONS
 SINCPRO_DETAIL_NOINLINE SINCPRO_DETAIL_SHARED SINCPRO_DETAIL_INLINE thread_context& this_thread() noexcept {
     static constinit thread_local thread_context context;
@@ -34,7 +37,9 @@ SINCPRO_DETAIL_NOINLINE SINCPRO_DETAIL_SHARED SINCPRO_DETAIL_INLINE thread_conte
 class trampoline {
 public:
     explicit trampoline(thread_context& thread = this_thread()) noexcept
-        : thread_(thread), outer_(std::exchange(thread.innermost, this)) {}
+        : depth(thread.innermost != nullptr ? thread.innermost->depth + 1 : 0),
+          thread_(thread),
+          outer_(std::exchange(thread.innermost, this)) {}
     trampoline(const trampoline&) = delete;
     trampoline& operator=(const trampoline&) = delete;
     ~trampoline() { thread_.innermost = outer_; }
@@ -45,6 +50,7 @@ public:
     }
 
     std::coroutine_handle<> next;
+    const unsigned depth;  // trampolines below this one on the thread's stack
 
 private:
     thread_context& thread_;

@@ -85,6 +85,9 @@ protected:
     mpsc_queue& posted() noexcept { return posted_; }
 
 private:
+    /// After so much work the loop looks at timers, descriptors and the queue again, however much is left.
+    static constexpr int portion = 64;
+
     void sleep() noexcept;
     bool poll_descriptors() noexcept;
     bool begin_use() noexcept;
@@ -93,7 +96,7 @@ private:
     mpsc_queue posted_;
     std::atomic<unsigned> users_{0};  // the loop itself, and who is between a push and the end of its wake-up call
     intrusive_ptr<poller> poller_;
-    intrusive_list<work> ready_, batch_;
+    intrusive_list<work> ready_;
     timing_wheel timers_;
     bool work_was_posted_ = false;       // lately, so more is likely
     bool descriptor_was_ready_ = false;  // after the last wait
@@ -176,9 +179,8 @@ SINCPRO_DETAIL_INLINE void event_loop::run() noexcept {
             sleep();
             continue;
         }
-        batch_.splice_back(ready_);
-        while (!batch_.empty()) {
-            work& w = batch_.pop_front();
+        for (int n = 0; n != portion && !ready_.empty(); ++n) {
+            work& w = ready_.pop_front();
             w.run(w);
         }
         if (poller_->in_use() && !ready_.empty()) poller_->wait(at_once);
