@@ -664,22 +664,6 @@ TEST_CASE("1,000,000 completions inside initiate need no stack") {
     CHECK(run_async_task(sum()) == a_million);
 }
 
-namespace {
-
-template <class Operation>
-task<int> await_twice(Operation operation) {
-    const int first = co_await operation;
-    co_return 10 * first + co_await operation;
-}
-
-}  // namespace
-
-TEST_CASE("an lvalue operation may be awaited twice: each time a copy of it") {
-    int calls = 0;
-    const auto count = [&](completion<int> done) { done(++calls); };
-    CHECK(run_async_task(await_twice(await_callback<int>(count))) == 12);
-}
-
 TEST_CASE("a value may need more than the usual alignment") {
     struct alignas(64) line {
         int number;

@@ -55,8 +55,8 @@ public:
 
 private:
     bool has_ended() noexcept override { return stopping_ && posted().close(); }
-    void take_posted() noexcept override {
-        posted().take_all([this](work& w) {
+    void take_posted(std::size_t limit) noexcept override {
+        posted().take(limit, [this](work& w) {
             ++taken_;
             enqueue(w);
         });

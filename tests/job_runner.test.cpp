@@ -78,7 +78,7 @@ struct flow_of_nothing : job {
 TEST_CASE("visit_while_running does not call anything while no coroutine runs") {
     loop_on_thread on;
     int visits = 0;
-    const auto note = [&](const job*, const await_location&) { ++visits; };
+    const auto note = [&](const job_runner::running_code&) { ++visits; };
     CHECK_FALSE(on.loop.runner.visit_while_running(note));
     const gate begun, go_on;
     call plain([&] {
@@ -118,9 +118,9 @@ TEST_CASE("visit_while_running shows the job whose coroutine runs, and the loop 
         const job* shown = nullptr;
         unsigned line = 0;
         bool went_on_meanwhile = false;
-        const bool visited = on.loop.runner.visit_while_running([&](const job* running, const await_location& where) {
-            shown = running;
-            line = where.line;
+        const bool visited = on.loop.runner.visit_while_running([&](const job_runner::running_code& now) {
+            shown = now.root;
+            line = now.at.line;
             go_on.open();
             left.wait();
             for (int i = 0; i < 1'000; ++i) {
@@ -172,8 +172,8 @@ TEST_CASE("while one job runs, the others may be visited from any thread") {
             std::array<std::size_t, 2> last{};
             for (int mine = 0; mine < 10 && clock::now() < give_up;) {
                 std::this_thread::yield();
-                mine += on.loop.runner.visit_while_running([&](const job* running, const await_location&) {
-                    const std::size_t other = running == &jobs[0] ? 1 : 0;
+                mine += on.loop.runner.visit_while_running([&](const job_runner::running_code& now) {
+                    const std::size_t other = now.root == &jobs[0] ? 1 : 0;
                     went_backwards += jobs[other].rounds < last[other];
                     last[other] = jobs[other].rounds;
                     held.fetch_add(1);

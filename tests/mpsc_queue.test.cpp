@@ -28,13 +28,14 @@ using parcels_taken = std::vector<parcel*>;
 /// By the consumer.
 parcels_taken take(mpsc_queue& queue) {
     parcels_taken all;
-    queue.take_all([&](work& w) { all.push_back(&static_cast<parcel&>(w)); });
+    queue.take(100, [&](work& w) { all.push_back(&static_cast<parcel&>(w)); });
     return all;
 }
 /// By anybody.
 parcels_taken take_on_any_thread(mpsc_queue& queue) {
     parcels_taken all;
-    queue.take_all_on_any_thread([&](work& w) { all.push_back(&static_cast<parcel&>(w)); });
+    const auto add = [&](work& w) { all.push_back(&static_cast<parcel&>(w)); };
+    queue.visit_all(add, add);
     return all;
 }
 
@@ -130,6 +131,34 @@ TEST_CASE("what was pushed is taken all at once, oldest first") {
     queue.push(p[4]);
     queue.push(p[3]);
     CHECK(numbers(take(queue)) == expected{5, 4});
+}
+
+TEST_CASE("what is taken is bounded, and what is left comes first the next time, before what was pushed since") {
+    mpsc_queue queue;
+    auto all = parcels<5>();
+    for (std::size_t i = 0; i < 4; ++i) queue.push(all[i]);
+    parcels_taken first;
+    queue.take(2, [&](work& w) { first.push_back(&static_cast<parcel&>(w)); });
+    CHECK(numbers(first) == expected{1, 2});
+    CHECK_FALSE(queue.empty());
+    queue.push(all[4]);
+    CHECK(numbers(take(queue)) == expected{3, 4, 5});
+    CHECK(queue.empty());
+}
+
+TEST_CASE("who visits everything on any thread finds also what the consumer has taken and not yet visited") {
+    mpsc_queue queue;
+    auto all = parcels<3>();
+    queue.push(all[0]);
+    queue.push(all[1]);
+    queue.take(1, [](work&) {});
+    queue.push(all[2]);
+    parcels_taken visited, pushed;
+    queue.visit_all([&](work& w) { visited.push_back(&static_cast<parcel&>(w)); },
+                    [&](work& w) { pushed.push_back(&static_cast<parcel&>(w)); });
+    CHECK(numbers(visited) == expected{2});
+    CHECK(numbers(pushed) == expected{3});
+    CHECK(numbers(take(queue)) == expected{2});
 }
 
 TEST_CASE("the first who pushes while the consumer is parked must wake it, and nobody else") {

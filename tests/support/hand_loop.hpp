@@ -34,7 +34,7 @@ public:
         ended_ = true;
     }
     [[nodiscard]] std::size_t posted() {
-        take_posted();
+        take_posted(static_cast<std::size_t>(-1));
         std::size_t count = 0;
         for ([[maybe_unused]] const sincpro::detail::work& w : waiting_) {
             ++count;
@@ -51,9 +51,9 @@ public:
 
     /// Runs what is there now, not what that posts in turn.
     void run_once() {
-        take_posted();
+        take_posted(static_cast<std::size_t>(-1));
         sincpro::detail::intrusive_list<sincpro::detail::work> now;
-        now.splice_back(waiting_);
+        while (!waiting_.empty()) now.push_back(waiting_.pop_front());
         while (!now.empty()) {
             sincpro::detail::work& w = now.pop_front();
             w.run(w);
@@ -69,8 +69,8 @@ public:
 
 private:
     bool has_ended() noexcept override { return true; }
-    void take_posted() noexcept override {
-        event_loop::posted().take_all([this](sincpro::detail::work& w) { waiting_.push_back(w); });
+    void take_posted(std::size_t limit) noexcept override {
+        event_loop::posted().take(limit, [this](sincpro::detail::work& w) { waiting_.push_back(w); });
     }
 
     sincpro::detail::intrusive_list<sincpro::detail::work> waiting_;

@@ -299,7 +299,7 @@ SINCPRO_DETAIL_INLINE bool callback_state::cancel(job& waiting) noexcept {
         if (!abort) waiter_ = nullptr;
     }
     if (!abort) return true;
-    const job_runner::running_scope hook(*waiting.runner, {waiting.root, {}, "a hook of completion::on_cancel"});
+    const job_runner::running_scope called(*waiting.runner, {waiting.root, {}, "a hook of completion::on_cancel"});
     job* const before = std::exchange(this_thread().running, &waiting);  // what it begins is part of the task
     abort();
     abort = nullptr;

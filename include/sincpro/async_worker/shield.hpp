@@ -23,10 +23,17 @@ public:
     bool await_suspend(std::coroutine_handle<Promise> h) {
         attach(h);  // not begin(): it runs in a cancelled task too
         enter_job();
+        if (job_->has_ignored_cancel_before()) {
+            complete_cancelled();
+            return true;
+        }
         child_.shielded = true;
         return wait_for_children();
     }
-    T await_resume() { return std::move(child_.outcome).value(); }
+    T await_resume() {
+        throw_if_cancelled();
+        return std::move(child_.outcome).value();
+    }
 
     void cancel(cancel_list&) noexcept override {}
 

@@ -13,14 +13,12 @@
 #include "../coroutine/async_stack_trace.hpp"
 #include "../loop/spin_then_yield.hpp"
 #include "../loop/work.hpp"
+#include "blocked_caller.hpp"
 #include "task_registry.hpp"
 #include "worker_thread.hpp"
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
 #include <new>
 #include <string>
 #include <thread>
@@ -105,15 +103,14 @@ private:
     std::atomic<bool> answered_{false};
 };
 
-/// The thread that is blocked in run(), on its stack. It sleeps in a condition variable, which pthread_cancel() wakes, and
-/// not in the std::future, which it would not.
-class blocked_caller {
+/// The end of a call of run(), whichever way it takes: also when the caller's stack is unwound while it waits.
+class ending_call {
 public:
-    explicit blocked_caller(shared_state& s) noexcept : state_(s) {}
-    blocked_caller(const blocked_caller&) = delete;
-    blocked_caller& operator=(const blocked_caller&) = delete;
-    /// The stack is unwound during a wait: the task must not be left with what is on it.
-    ~blocked_caller() {
+    explicit ending_call(shared_state& s) noexcept : state_(s), caller_(s) {}
+    ending_call(const ending_call&) = delete;
+    ending_call& operator=(const ending_call&) = delete;
+    /// The task must not be left with what is on a stack that is unwound.
+    ~ending_call() {
         if (may_leave_) return;
         if (state_.take_claim(claim::open, claim::deadline) || state_.claimed_by() == claim::deadline) {
             state_.request_cancel();
@@ -124,24 +121,9 @@ public:
     }
 
     /// True when the outcome is published.
-    bool wait_until(clock::time_point until) {
-        if (!state_.begin_sleep(*this)) return true;
-        std::unique_lock lock(mutex_);
-        struct sleep {
-            ~sleep() {
-                if (!of.woken_ && !of.state_.end_sleep()) of.changed_.wait(lock, [this] { return of.woken_; });
-            }
-            blocked_caller& of;
-            std::unique_lock<std::mutex>& lock;
-        } const scope{*this, lock};
-        // Not wait(), which terminates a thread that is cancelled before GCC 12.
-        while (!woken_ && clock::now() < until) {
-            changed_.wait_until(lock, (std::min)(until, clock::now() + std::chrono::hours(24)));
-        }
-        return woken_;
-    }
+    bool wait_until(clock::time_point until) { return caller_.wait_until(until); }
     void wait() {
-        while (!wait_until(never)) {}
+        caller_.wait_until(never);
         may_leave_ = true;
     }
     /// After the cancellation. False if the task has not stopped: the worker then owns it until it has.
@@ -155,37 +137,20 @@ public:
         return state_.claimed_by() != claim::shutdown;
     }
 
-    /// Whoever has published. It may be gone when this returns.
-    void wake() noexcept {
-        const std::lock_guard lock(mutex_);
-        woken_ = true;
-        changed_.notify_one();
-    }
-
 private:
     shared_state& state_;
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    bool woken_ = false;
+    blocked_caller caller_;
     bool may_leave_ = false;
 };
-
-SINCPRO_DETAIL_INLINE void shared_state::end_publish() noexcept {
-    if (phase_.exchange(phase::published, std::memory_order_acq_rel) == phase::caller_sleeps) {
-        caller_->wake();
-    } else {
-        phase_.notify_all();
-    }
-}
 
 SINCPRO_DETAIL_INLINE void wait_with_deadline(shared_state& s, any_future& future, clock::time_point deadline,
                                               clock::duration limit) {
     if (spin_then_yield([&] { return s.is_published(); })) return;
-    blocked_caller caller(s);
-    if (caller.wait_until(deadline) || !s.take_claim(claim::open, claim::deadline)) return caller.wait();
+    ending_call call(s);
+    if (call.wait_until(deadline) || !s.take_claim(claim::open, claim::deadline)) return call.wait();
     worker_thread& on = s.thread();
     const intrusive_ptr<trace_and_cancel> request = trace_and_cancel::request(s);
-    const bool task_stopped = caller.wait_for_grace();
+    const bool task_stopped = call.wait_for_grace();
     const timeout_error timeout =
         make_timeout_error(limit, task_stopped, request ? request->answer() : std::vector<await_location>(),
                            task_stopped ? std::string() : on.describe_busy(s));

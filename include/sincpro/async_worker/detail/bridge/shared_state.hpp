@@ -195,16 +195,6 @@ SINCPRO_DETAIL_INLINE void shared_state::wait_until_published() const noexcept {
     phase_.wait(phase::pending, std::memory_order_acquire);
 }
 
-SINCPRO_DETAIL_INLINE bool shared_state::begin_sleep(blocked_caller& c) noexcept {
-    caller_ = &c;
-    phase pending = phase::pending;
-    return phase_.compare_exchange_strong(pending, phase::caller_sleeps, std::memory_order_acq_rel);
-}
-SINCPRO_DETAIL_INLINE bool shared_state::end_sleep() noexcept {
-    phase sleeps = phase::caller_sleeps;
-    return phase_.compare_exchange_strong(sleeps, phase::pending, std::memory_order_acq_rel);
-}
-
 SINCPRO_DETAIL_INLINE bool shared_state::turn_value_into_error() noexcept {
     return take_claim(claim::value, claim::error);
 }

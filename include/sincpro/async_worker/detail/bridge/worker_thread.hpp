@@ -15,6 +15,7 @@
 #include "../coroutine/trampoline.hpp"
 #include "../loop/event_loop.hpp"
 #include "../loop/work.hpp"
+#include "blocked_caller.hpp"
 #include "blocking_pool.hpp"
 #include "shared_state.hpp"
 #include "task_registry.hpp"
@@ -89,7 +90,7 @@ private:
     static void main(void* argument);
     void run_until_stopped() noexcept;
     SINCPRO_DETAIL_INLINE bool has_ended() noexcept override;
-    SINCPRO_DETAIL_INLINE void take_posted() noexcept override;
+    SINCPRO_DETAIL_INLINE void take_posted(std::size_t limit) noexcept override;
 
     void request_stop(clock::time_point until) noexcept;
     struct stop_request : work {
@@ -169,10 +170,10 @@ SINCPRO_DETAIL_INLINE bool worker_thread::submit(shared_state& s) noexcept {
     return true;
 }
 
-SINCPRO_DETAIL_INLINE void worker_thread::take_posted() noexcept {
+SINCPRO_DETAIL_INLINE void worker_thread::take_posted(std::size_t limit) noexcept {
     // One pass, and one lock, for all that is to be done with a task: each of a million is a cache miss.
     const std::lock_guard lock(registry.mutex);
-    posted().take_all([this](work& w) {
+    posted().take(limit, [this](work& w) {
         if (shared_state::is_submission(w)) registry.add(static_cast<shared_state&>(w));
         enqueue(w);
     });
@@ -222,11 +223,13 @@ SINCPRO_DETAIL_COLD void worker_thread::stop_without_waiting(clock::time_point u
 // does not end before what was taken out of its queue is back. Returns how many there are.
 SINCPRO_DETAIL_COLD std::size_t worker_thread::for_each_queued_task(visitor visit) noexcept {
     std::size_t count = 0;
-    posted().take_all_on_any_thread([&](work& w) {
-        if (shared_state::is_submission(w)) {
-            visit(static_cast<shared_state&>(w));
-            ++count;
-        }
+    const auto visit_task = [&](work& w) {
+        if (!shared_state::is_submission(w)) return;
+        visit(static_cast<shared_state&>(w));
+        ++count;
+    };
+    posted().visit_all(visit_task, [&](work& w) {
+        visit_task(w);
         if (of_this_thread() == this) {
             posted().push(w);  // post() would pass the registry by
         } else {

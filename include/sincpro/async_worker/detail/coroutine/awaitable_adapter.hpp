@@ -80,6 +80,7 @@ protected:
     void go_through_queue(std::coroutine_handle<Promise> h) {
         attach(h);
         enter_job();
+        cancelled_ = job_->has_ignored_cancel();
         complete();
     }
     /// False if it was resumed already: the awaiter then goes on where it is.
@@ -213,6 +214,7 @@ SINCPRO_DETAIL_INLINE bool adapter_base::suspended() noexcept {
 }
 
 SINCPRO_DETAIL_INLINE void adapter_base::check_resumed() const {
+    throw_if_cancelled();
     if (thunk_destroyed_) throw std::future_error(std::future_errc::broken_promise);
 }
 

@@ -143,6 +143,7 @@ SINCPRO_DETAIL_INLINE bool operation::begin() noexcept {
 
 SINCPRO_DETAIL_INLINE bool operation::ready_at_once() noexcept {
     if (job_->runner->is_turn_due()) {
+        job_->has_ignored_cancel();
         complete();
         return true;
     }

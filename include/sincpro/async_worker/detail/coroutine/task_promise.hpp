@@ -74,8 +74,9 @@ struct task_await {
     promise_base* child;
 };
 
-/// Lets the child begin only after a pass through the loop's queue; at once if there is no memory for that.
-void begin_through_queue(task_await& a) noexcept;
+/// Lets the child begin only after a pass through the loop's queue; at once if there is no memory for that. False if it does
+/// not begin, but its awaiter goes on then, with operation_cancelled.
+bool begin_through_queue(task_await& a) noexcept;
 
 /// Awaits a task in a task. The child starts inside the awaiter's own call, and if it does not suspend neither does the
 /// awaiter: that takes a third of the time. Every 32nd level goes through the trampoline, which bounds the stack.
@@ -90,7 +91,9 @@ public:
         child->awaiter = &parent_;
         child->depth = parent_.depth + 1;
         // A loop of them must end too; seldom, as it takes six times as long.
-        if (++parent_.awaits_counted % 1024 == 0) begin_through_queue(*this);
+        if (++parent_.awaits_counted % 1024 == 0 && !begin_through_queue(*this)) {
+            result_access::set_exception(outcome(), exception_of<operation_cancelled>());
+        }
         if (!starts_inside()) return false;
         frame.resume();
         return frame.done();
@@ -102,10 +105,11 @@ public:
     }
     T await_resume() {
         parent_.awaits = nullptr;
-        return std::move(static_cast<task_promise<T>*>(child)->outcome).value();
+        return std::move(outcome()).value();
     }
 
 private:
+    result<T>& outcome() const noexcept { return static_cast<task_promise<T>*>(child)->outcome; }
     /// Outside of a worker another thread may resume the child before its awaiter is suspended: there never.
     bool starts_inside() const noexcept { return child->in != nullptr && child->depth % 32 != 0; }
 
@@ -264,9 +268,9 @@ struct queued_beginning {
         void await_resume() const noexcept {}
     };
     struct promise_type : promise_base, recycled {
-        explicit promise_type(const task_await& a) noexcept {
-            in = a.child->in;
-            awaiter = a.child->awaiter;
+        explicit promise_type(const task_await& a) noexcept : child(a.child) {
+            in = child->in;
+            awaiter = child->awaiter;
             at.file = __FILE__;
         }
         ~promise_type() {
@@ -278,13 +282,15 @@ struct queued_beginning {
         void return_void() const noexcept {}
         void unhandled_exception() const noexcept { std::terminate(); }
 
-        std::coroutine_handle<> task;
+        promise_base* child;
+        std::coroutine_handle<> task;  // the child's frame
+        bool begins = true;
     };
     std::coroutine_handle<promise_type> frame;
 };
 SINCPRO_DETAIL_INLINE void queued_beginning::final_awaiter::await_suspend(
     std::coroutine_handle<promise_type> h) const noexcept {
-    this_thread().innermost->next = h.promise().task;
+    this_thread().innermost->next = h.promise().begins ? h.promise().task : h.promise().child->continuation;
 }
 
 struct turn_of_the_loop final : yield_operation {
@@ -292,15 +298,19 @@ struct turn_of_the_loop final : yield_operation {
 };
 inline queued_beginning make_queued_beginning(const task_await&) { co_await turn_of_the_loop(); }
 
-SINCPRO_DETAIL_COLD void begin_through_queue(task_await& a) noexcept {
-    if (a.child->in == nullptr) return;
+SINCPRO_DETAIL_COLD bool begin_through_queue(task_await& a) noexcept {
+    promise_base& child = *a.child;
+    if (child.in == nullptr) return true;
     try {
-        const auto turn = make_queued_beginning(a).frame;
-        turn.promise().task = std::exchange(a.frame, turn);
+        const auto frame = make_queued_beginning(a).frame;
+        queued_beginning::promise_type& turn = frame.promise();
+        turn.task = std::exchange(a.frame, frame);
+        turn.begins = child.owned_by == promise_base::owner::other_library || !child.in->has_ignored_cancel();
+        child.depth -= child.depth % 32;  // not inside its awaiter's call
+        return turn.begins;
     } catch (const std::bad_alloc&) {
-        return;
+        return true;
     }
-    a.child->depth -= a.child->depth % 32;  // not inside its awaiter's call
 }
 
 SINCPRO_DETAIL_NOINLINE SINCPRO_DETAIL_INLINE bool suspend(task_await& a, std::coroutine_handle<> awaiter) {

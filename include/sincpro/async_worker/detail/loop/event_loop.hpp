@@ -10,6 +10,7 @@
 #include "work.hpp"
 
 #include <atomic>
+#include <cstddef>
 
 #if SINCPRO_DETAIL_DEFINITIONS
 #include "poller.hpp"
@@ -78,15 +79,16 @@ protected:
 
     /// Asked when there is nothing to do.
     virtual bool has_ended() noexcept = 0;
-    /// Takes all that was posted and calls enqueue() with each.
-    SINCPRO_DETAIL_INLINE virtual void take_posted() noexcept;
+    /// Takes at most `limit` of what was posted, oldest first, and calls enqueue() with each.
+    SINCPRO_DETAIL_INLINE virtual void take_posted(std::size_t limit) noexcept;
 
     void enqueue(work& w) noexcept { ready_.push_back(w); }
     mpsc_queue& posted() noexcept { return posted_; }
 
 private:
-    /// After so much work the loop looks at timers, descriptors and the queue again, however much is left.
-    static constexpr int portion = 64;
+    /// So much work is taken from the queue and run before the loop turns to timers and descriptors again, however much is
+    /// left.
+    static constexpr std::size_t portion = 64;
 
     void sleep() noexcept;
     bool poll_descriptors() noexcept;
@@ -158,11 +160,11 @@ SINCPRO_DETAIL_INLINE void event_loop::end_use() noexcept {
     release();
 }
 
-SINCPRO_DETAIL_INLINE void event_loop::take_posted() noexcept {
-    posted_.take_all([this](work& w) { enqueue(w); });
+SINCPRO_DETAIL_INLINE void event_loop::take_posted(std::size_t limit) noexcept {
+    posted_.take(limit, [this](work& w) { enqueue(w); });
 }
 SINCPRO_DETAIL_INLINE void event_loop::collect_posted() noexcept {
-    if (of_this_thread() == this) take_posted();
+    if (of_this_thread() == this) take_posted(static_cast<std::size_t>(-1));
 }
 
 SINCPRO_DETAIL_INLINE void event_loop::run() noexcept {
@@ -170,7 +172,7 @@ SINCPRO_DETAIL_INLINE void event_loop::run() noexcept {
     *sincpro_async_worker_loop_of_this_thread() = this;
     while (true) {
         if (!posted_.empty()) {
-            take_posted();
+            take_posted(portion);
             work_was_posted_ = true;
         }
         if (!timers_.empty()) timers_.fire_due(clock::now());
@@ -179,7 +181,7 @@ SINCPRO_DETAIL_INLINE void event_loop::run() noexcept {
             sleep();
             continue;
         }
-        for (int n = 0; n != portion && !ready_.empty(); ++n) {
+        for (std::size_t n = 0; n != portion && !ready_.empty(); ++n) {
             work& w = ready_.pop_front();
             w.run(w);
         }

@@ -5,6 +5,7 @@
 #include "work.hpp"
 
 #include <atomic>
+#include <cstddef>
 #include <utility>
 
 namespace sincpro::inline SINCPRO_DETAIL_VERSION::detail {
@@ -30,24 +31,32 @@ public:
         return head == &parked_ ? push_result::must_wake : push_result::queued;
     }
 
-    /// Any thread; another one may push or take at the same time.
-    bool empty() const noexcept { return is_marker(head_.load(std::memory_order_relaxed)); }
+    /// Consumer.
+    bool empty() const noexcept { return taken_ == nullptr && is_marker(head_.load(std::memory_order_relaxed)); }
 
-    /// Consumer: calls `visit(work&)` with all that was pushed, oldest first. Not while parked or closed.
+    /// Consumer: calls `visit(work&)` with what was pushed, oldest first, at most `limit` of it. Not while parked or closed.
     template <class Visit>
-    void take_all(Visit visit) noexcept {
-        if (head_.load(std::memory_order_relaxed) == nullptr) return;
-        visit_all(head_.exchange(nullptr, std::memory_order_acquire), visit);
+    void take(std::size_t limit, Visit visit) noexcept {
+        // Also if there is something left: to turn what has come since the last time round takes a moment, and all of a
+        // million a tenth of a second.
+        if (node* const newest = head_.load(std::memory_order_relaxed) == nullptr
+                                     ? nullptr : head_.exchange(nullptr, std::memory_order_acquire)) {
+            (taken_ != nullptr ? newest_taken_->next_ : taken_) = oldest_first(newest);
+            newest_taken_ = newest;
+        }
+        for (; limit != 0 && taken_ != nullptr; --limit) visit(pop(taken_));
     }
 
-    /// Any thread: as take_all(), but leaves a queue that is parked or closed as it is. What is taken must be pushed again.
-    template <class Visit>
-    void take_all_on_any_thread(Visit visit) noexcept {
+    /// Any thread, while a lock keeps the consumer from take(): calls `visit(work&)` with all that it has not taken. Leaves a
+    /// queue that is parked or closed as it is. `visit_pushed` must push again what it gets.
+    template <class Visit, class VisitPushed>
+    void visit_all(Visit visit, VisitPushed visit_pushed) noexcept {
+        for (node* n = taken_; n != nullptr; n = n->next_) visit(static_cast<work&>(*n));
         node* head = head_.load(std::memory_order_seq_cst);
         do {
             if (is_marker(head)) return;
         } while (!head_.compare_exchange_weak(head, nullptr, std::memory_order_acquire, std::memory_order_relaxed));
-        visit_all(head, visit);
+        for (node* n = oldest_first(head); n != nullptr;) visit_pushed(pop(n));
     }
 
     /// Consumer: from now on a producer must wake me. False if there is something to take.
@@ -62,15 +71,17 @@ private:
     bool replace(node* from, node* to) noexcept {
         return head_.compare_exchange_strong(from, to, std::memory_order_acq_rel, std::memory_order_relaxed);
     }
-    template <class Visit>
-    static void visit_all(node* newest, Visit visit) noexcept {
+    static node* oldest_first(node* newest) noexcept {
         node* oldest = nullptr;
         while (newest != nullptr) oldest = std::exchange(newest, std::exchange(newest->next_, oldest));
-        while (oldest != nullptr) visit(static_cast<work&>(*std::exchange(oldest, oldest->next_)));
+        return oldest;
     }
+    static work& pop(node*& first) noexcept { return static_cast<work&>(*std::exchange(first, first->next_)); }
 
     static inline constinit node parked_{}, closed_{};  // only their addresses count
-    std::atomic<node*> head_{nullptr};
+    std::atomic<node*> head_{nullptr};  // newest first
+    node* taken_ = nullptr;             // by the consumer, oldest first, and not yet visited
+    node* newest_taken_ = nullptr;      // valid while there are such
 };
 
 }  // namespace sincpro::inline SINCPRO_DETAIL_VERSION::detail
