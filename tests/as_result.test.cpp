@@ -87,26 +87,67 @@ TEST_CASE("as_result in when_all lets the others go on when one fails") {
     CHECK(std::get<2>(results));
 }
 
-TEST_CASE("as_result gives operation_cancelled as data, and the task stays cancelled") {
+TEST_CASE("the cancellation of the task that awaits as_result is no result and is thrown") {
     const gate begun;
-    bool as_data = false;
     bool went_on = false;
     auto future = submit_async_task([&]() -> task<> {
         begun.open();
-        const auto slept = co_await as_result(sleep_for(1h));
-        try {
-            slept.value();
-        } catch (const operation_cancelled&) {
-            as_data = !slept;
-        }
-        co_await yield();
+        [[maybe_unused]] const auto slept = co_await as_result(sleep_for(1h));
         went_on = true;
     });
     begun.wait();
     future.cancel();
     CHECK_THROWS_AS(future.get(), operation_cancelled);
-    CHECK(as_data);
     CHECK_FALSE(went_on);
+}
+
+TEST_CASE("as_result gives a failure as data also in a task that was cancelled") {
+    const gate begun;
+    bool as_data = false;
+    auto future = submit_async_task([&]() -> task<> {
+        const auto fails_in_clean_up = [&]() -> task<> {
+            try {
+                begun.open();
+                co_await sleep_for(1h);
+            } catch (const operation_cancelled&) {
+                throw std::runtime_error("clean-up");
+            }
+        };
+        const auto ended = co_await as_result(fails_in_clean_up());
+        as_data = !ended;
+    });
+    begun.wait();
+    future.cancel();
+    future.get();
+    CHECK(as_data);
+}
+
+TEST_CASE("as_result gives an operation_cancelled as data that its operand has thrown by itself") {
+    const auto gives_up = []() -> task<int> { throw operation_cancelled(); co_return 1; };
+    const auto ended = run_async_task(as_result(gives_up()));
+    REQUIRE_FALSE(ended);
+    CHECK_THROWS_AS(ended.value(), operation_cancelled);
+}
+
+TEST_CASE("in a shield as_result is not concerned by the cancellation of the task") {
+    const gate begun;
+    bool as_data = false;
+    auto future = submit_async_task([&]() -> task<> {
+        const auto clean_up = [&]() -> task<> {
+            const auto stopped = []() -> task<> { throw operation_cancelled(); co_return; };
+            as_data = !co_await as_result(stopped());
+        };
+        try {
+            begun.open();
+            co_await sleep_for(1h);
+        } catch (const operation_cancelled&) {
+        }
+        co_await sincpro::shield(clean_up());
+    });
+    begun.wait();
+    future.cancel();
+    CHECK_NOTHROW(future.get());
+    CHECK(as_data);
 }
 
 TEST_CASE("as_result gives a timeout as data") {

@@ -415,7 +415,7 @@ TEST_CASE("on_cancel runs on the worker thread when the task is cancelled, once"
     future.cancel();
     future.cancel();
     aborted.wait();
-    CHECK_FALSE(library.kept()(5));
+    library.forget();
     CHECK(outcome(future) == "cancelled");
     CHECK(aborts == 1);
     CHECK(on == home);
@@ -440,9 +440,50 @@ TEST_CASE("with on_cancel a cancelled task resumes only when the completion is c
     run_async_task(yield());
     CHECK(frame_alive);
     CHECK(future.wait_for(0s) == std::future_status::timeout);
-    CHECK_FALSE(library.kept()(5));
-    CHECK(outcome(future) == "cancelled");
+    CHECK(library.kept()(5));
+    CHECK(outcome(future) == "completed");
     CHECK_FALSE(frame_alive);
+}
+
+TEST_CASE("a value that comes although the operation was asked to abort is the result") {
+    callback_library<int> library;
+    const gate aborted;
+    int got = 0;
+    auto future = submit_async_task([&]() -> task<> {
+        const auto abort = [&aborted] { aborted.open(); };
+        got = co_await call(library, abort);
+        co_await yield();
+    });
+    library.wait_until_begun();
+    future.cancel();
+    aborted.wait();
+    CHECK(library.kept()(5));
+    CHECK_FALSE(library.kept()(6));
+    CHECK(outcome(future) == "cancelled");  // by the next operation
+    CHECK(got == 5);
+}
+
+TEST_CASE("the on_cancel hook runs inside its task: it sees the cancellation, and what it begins is part of the task") {
+    callback_library<int> library;
+    bool requested = false, began = false;
+    const auto begins = [&]() -> support::owned_coroutine {
+        try {
+            co_await sleep_for(1h);
+        } catch (const operation_cancelled&) {
+            began = true;
+            library.forget();
+        }
+    };
+    std::optional<support::owned_coroutine> in_hook;
+    auto future = submit_async_task(call(library, [&] {
+        requested = sincpro::cancellation_requested();
+        in_hook.emplace(begins());
+    }));
+    library.wait_until_begun();
+    future.cancel();
+    CHECK(outcome(future) == "cancelled");
+    CHECK(requested);
+    CHECK(began);
 }
 
 TEST_CASE("with on_cancel a cancelled task resumes when the completion is dropped") {
@@ -479,7 +520,7 @@ TEST_CASE("on_cancel may call or drop the completion itself, as a library that a
     auto calls = submit_async_task(call(library, [&] { library.kept()(5); }));
     library.wait_until_begun();
     calls.cancel();
-    CHECK(outcome(calls) == "cancelled");
+    CHECK(outcome(calls) == "completed");
 
     callback_library<int> another;
     auto drops = submit_async_task(call(another, [&] { another.forget(); }));
@@ -536,7 +577,7 @@ TEST_CASE("what on_cancel and initiate own is destroyed, also if they own the co
         });
         library.wait_until_begun();
         future.cancel();
-        CHECK(outcome(future) == "cancelled");
+        CHECK(outcome(future) == "completed");
         library.forget();
         CHECK(log.wait_until_gone());
     }

@@ -64,7 +64,7 @@ TEST_CASE("what does not suspend, or is resumed at once, does not go through the
     hand_loop on;
     hand_job job(on, []() -> task<int> {
         int sum = 0;
-        for (int i = 0; i < 100; ++i) {
+        for (int i = 0; i < 10; ++i) {
             sum += co_await ready_awaiter<int>(1);
             sum += co_await refuses_to_suspend<int>(1);
             sum += co_await resumes_inline<int>(1);
@@ -75,7 +75,27 @@ TEST_CASE("what does not suspend, or is resumed at once, does not go through the
     job.start();
     CHECK(on.posted() == 0);
     REQUIRE(job.has_ended());
-    CHECK(job.value() == 400);
+    CHECK(job.value() == 40);
+}
+
+TEST_CASE("of what does not suspend every 64th goes through the loop") {
+    hand_loop on;
+    hand_job job(on, []() -> task<int> {
+        int sum = 0;
+        for (int i = 0; i < 80; ++i) {
+            sum += co_await ready_awaiter<int>(1);
+            sum += co_await refuses_to_suspend<int>(1);
+            sum += co_await resumes_inline<int>(1);
+            sum += co_await transfers_back<int>(1);
+        }
+        co_return sum;
+    }());
+    job.start();
+    int turns = 0;
+    for (; on.posted() != 0; ++turns) on.run_once();
+    CHECK(turns == 5);
+    REQUIRE(job.has_ended());
+    CHECK(job.value() == 320);
 }
 
 TEST_CASE("a task that another library resumes goes on on its executor, not inside that call") {

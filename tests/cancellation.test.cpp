@@ -754,7 +754,7 @@ TEST_CASE("children whose beginning is queued when another library's coroutine i
         }
     };
     for (const auto wait : {coroutines::all, coroutines::any, coroutines::timeout, coroutines::shielded}) {
-        CHECK(run_async_task(coroutines::drop(wait)) == 2);
+        CHECK(run_async_task(coroutines::drop(wait)) >= 2);
     }
 }
 

@@ -188,7 +188,7 @@ void callback_that_never_comes(const bench& b) {
 void callback_that_is_aborted(const bench& b) {
     const auto begin = [object = std::make_shared<counted>(b.objects)](completion<int> done) {
         const completion<int> same = done;
-        done.on_cancel([same, object] { same(1); });
+        done.on_cancel([same, object] { same.fail(std::make_exception_ptr(expected_error())); });
     };
     b.is.expect(throws<timeout_error>([&] { return b.worker.run(with_timeout(await_callback<int>(begin), 50us)); }));
 }

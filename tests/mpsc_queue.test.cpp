@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <mutex>
 #include <cstddef>
 #include <cstdint>
 #include <thread>
@@ -28,7 +29,7 @@ using parcels_taken = std::vector<parcel*>;
 /// By the consumer.
 parcels_taken take(mpsc_queue& queue) {
     parcels_taken all;
-    queue.take(100, [&](work& w) { all.push_back(&static_cast<parcel&>(w)); });
+    queue.take(static_cast<std::size_t>(-1), [&](work& w) { all.push_back(&static_cast<parcel&>(w)); });
     return all;
 }
 /// By anybody.
@@ -141,6 +142,8 @@ TEST_CASE("what is taken is bounded, and what is left comes first the next time,
     queue.take(2, [&](work& w) { first.push_back(&static_cast<parcel&>(w)); });
     CHECK(numbers(first) == expected{1, 2});
     CHECK_FALSE(queue.empty());
+    CHECK_FALSE(queue.park());
+    CHECK_FALSE(queue.close());
     queue.push(all[4]);
     CHECK(numbers(take(queue)) == expected{3, 4, 5});
     CHECK(queue.empty());
@@ -327,12 +330,16 @@ TEST_CASE("nothing is lost and nothing refused was kept when the queue closes am
 
 TEST_CASE("what other threads take and push again reaches the consumer once") {
     mpsc_queue queue;
+    std::mutex consumer;  // what keeps it from taking
     std::atomic<bool> ended{false};
     std::vector<std::thread> takers;
     for (int i = 0; i < 2; ++i) {
         takers.emplace_back([&] {
             while (!ended.load()) {
-                const parcels_taken taken = take_on_any_thread(queue);
+                const parcels_taken taken = [&] {
+                    const std::lock_guard lock(consumer);
+                    return take_on_any_thread(queue);
+                }();
                 if (taken.empty()) {
                     std::this_thread::yield();
                 }
@@ -349,7 +356,10 @@ TEST_CASE("what other threads take and push again reaches the consumer once") {
         pushers all([&](parcel& p) { queue.push(p); });
         all.start();
         while (count < pushers::threads * pushers::each) {
-            const parcels_taken taken = take(queue);
+            const parcels_taken taken = [&] {
+                const std::lock_guard lock(consumer);
+                return take(queue);
+            }();
             if (taken.empty()) {
                 std::this_thread::yield();
             }

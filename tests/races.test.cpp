@@ -232,11 +232,11 @@ TEST_CASE(
                 const auto got = futures[i].get();
                 REQUIRE(got == i);
                 REQUIRE(callbacks[i].taken);
-                REQUIRE(callbacks[i].aborted == 0);
+                REQUIRE((callbacks[i].aborted == 0 || i % 2 == 0));  // what comes in spite of an abortion is kept
                 ++completed;
             } catch (const operation_cancelled&) {
                 REQUIRE_FALSE(callbacks[i].taken);
-                REQUIRE(callbacks[i].aborted == (i % 2 == 0 ? 1 : 0));
+                REQUIRE(i % 2 != 0);
                 ++cancelled;
             }
         }

@@ -231,9 +231,10 @@ inline void predict(node& n) {
         case kind::callback_fails:
         case kind::thread_throws: return leaf(error_a, cancelled);
         case kind::callback_dropped: return leaf(broken, cancelled);
+        case kind::callback_aborted:
+            return leaf(0, n.v % 2 == 0 ? cancelled : cancelled | v, true);  // the answer to the abortion, if it had begun
         case kind::never:
         case kind::callback_never:
-        case kind::callback_aborted:
         case kind::thread_waits:
         case kind::readable_never: return leaf(0, cancelled, true);
 
@@ -252,7 +253,9 @@ inline void predict(node& n) {
         case kind::shields: return leaf(child(0).alone, 0);
         case kind::captures: {
             const auto captured = [&](outcomes o) { return values_of(o) | (errors_of(o) != 0 ? v : 0); };
-            return leaf(captured(child(0).alone), captured(child(0).if_stopped), child(0).may_hang);
+            // What was cancelled is this flow, or something in it that was stopped by itself.
+            return leaf(captured(child(0).alone), captured(child(0).if_stopped) | (child(0).if_stopped & cancelled),
+                        child(0).may_hang);
         }
         case kind::catches: {
             const auto caught = [&](outcomes o) {
@@ -605,9 +608,13 @@ private:
                 break;
             }
             case kind::callback_aborted: {
-                // The operation answers its abortion from another thread, as an I/O library does.
+                // The operation answers its abortion from another thread, as an I/O library does; some bring a value.
                 const completion<int> same = done;
-                done.on_cancel([this, same] { elsewhere_.later(0us, [same] { same(1); }); });
+                done.on_cancel([this, &n, same] {
+                    elsewhere_.later(0us, [v = n.v, same] {
+                        v % 2 == 0 ? same.fail(std::make_exception_ptr(std::runtime_error("aborted"))) : same(v);
+                    });
+                });
                 break;
             }
             default: elsewhere_.later(n.time, [done] {}); break;
@@ -712,9 +719,16 @@ private:
                 co_return a + b;
             }
             case kind::cleans_up: {
-                result<int> got = co_await as_result(run_node(n.of[0]));
+                int got = 0;
+                std::exception_ptr error;
+                try {
+                    got = co_await run_node(n.of[0]);
+                } catch (...) {
+                    error = std::current_exception();
+                }
                 static_cast<void>(co_await shield(run_node(n.of[1])));
-                co_return std::move(got).value();
+                if (error) std::rethrow_exception(error);
+                co_return got;
             }
             case kind::all_tuple: {
                 const auto got = co_await when_all(run_node(n.of[0]), run_node(n.of[1]), run_node(n.of[2]));

@@ -60,11 +60,11 @@ public:
     }
 
     /// Consumer: from now on a producer must wake me. False if there is something to take.
-    bool park() noexcept { return replace(nullptr, &parked_); }
+    bool park() noexcept { return taken_ == nullptr && replace(nullptr, &parked_); }
     void unpark() noexcept { replace(&parked_, nullptr); }
 
     /// Consumer: from now on nothing can be pushed. False if there is something to take.
-    bool close() noexcept { return replace(nullptr, &closed_); }
+    bool close() noexcept { return taken_ == nullptr && replace(nullptr, &closed_); }
 
 private:
     static bool is_marker(const node* head) noexcept { return head == nullptr || head == &parked_ || head == &closed_; }
