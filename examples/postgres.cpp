@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -105,13 +106,18 @@ task<std::string> send_and_receive(PGconn* db, std::string sql) {
 }
 
 task<std::string> query(PGconn* db, std::string sql) {
-    auto outcome = co_await sincpro::as_result(send_and_receive(db, sql));
-    if (!outcome && ::PQtransactionStatus(db) == PQTRANS_ACTIVE) {
-        // This task was cancelled, but the server is still at work. What the shield holds runs all the same.
+    std::exception_ptr cancelled;
+    try {
+        co_return co_await send_and_receive(db, sql);
+    } catch (const sincpro::operation_cancelled&) {
+        cancelled = std::current_exception();
+    }
+    if (::PQtransactionStatus(db) == PQTRANS_ACTIVE) {
+        // The server is still at work. What the shield holds runs all the same.
         auto clean_up = sincpro::as_result(sincpro::with_timeout(cancel_query(db), 10s));
         static_cast<void>(co_await sincpro::shield(std::move(clean_up)));
     }
-    co_return outcome.value();
+    std::rethrow_exception(cancelled);
 }
 
 std::string why(sincpro::result<std::string>& failed) {

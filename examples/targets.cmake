@@ -19,13 +19,14 @@ foreach(name quickstart timeout partial_results when_any retry callback blocking
 endforeach()
 
 if(NOT UNIX)
-  foreach(name sockets http_get web_handler curl_multi postgres)
+  foreach(name sockets child_process http_get web_handler curl_multi postgres)
     skip_example(${name} "this system has no POSIX sockets")
   endforeach()
   return()
 endif()
 
 add_example(sockets)
+add_example(child_process)
 add_example(http_get)
 
 # A packaged cpp-httplib may be a compiled library, whose pkg-config file holds the macros that it was compiled with.

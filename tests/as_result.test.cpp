@@ -123,7 +123,10 @@ TEST_CASE("as_result gives a failure as data also in a task that was cancelled")
 }
 
 TEST_CASE("as_result gives an operation_cancelled as data that its operand has thrown by itself") {
-    const auto gives_up = []() -> task<int> { throw operation_cancelled(); co_return 1; };
+    const auto gives_up = []() -> task<int> {
+        throw operation_cancelled();
+        co_return 1;
+    };
     const auto ended = run_async_task(as_result(gives_up()));
     REQUIRE_FALSE(ended);
     CHECK_THROWS_AS(ended.value(), operation_cancelled);
@@ -134,7 +137,10 @@ TEST_CASE("in a shield as_result is not concerned by the cancellation of the tas
     bool as_data = false;
     auto future = submit_async_task([&]() -> task<> {
         const auto clean_up = [&]() -> task<> {
-            const auto stopped = []() -> task<> { throw operation_cancelled(); co_return; };
+            const auto stopped = []() -> task<> {
+                throw operation_cancelled();
+                co_return;
+            };
             as_data = !co_await as_result(stopped());
         };
         try {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <coroutine>
 #include <cstddef>
 #include <future>
 #include <optional>
@@ -205,6 +206,71 @@ TEST_CASE("the chain names both sides of another library's coroutine") {
     const auto both_sides = where(coroutines::outer);
     CHECK_THAT(both_sides, contains(at(fetch_line, "fetch") + " <- " + at(load_line, "load")));
     CHECK_THAT(both_sides, contains("(outer)"));
+}
+
+namespace {
+
+/// Another library's coroutine that begins where it is called.
+struct eager {
+    struct promise_type {
+        eager get_return_object() { return eager(std::coroutine_handle<promise_type>::from_promise(*this)); }
+        std::suspend_never initial_suspend() const noexcept { return {}; }
+        auto final_suspend() const noexcept {
+            struct resumes_its_awaiter : std::suspend_always {
+                std::coroutine_handle<> await_suspend(std::coroutine_handle<promise_type> h) const noexcept {
+                    return h.promise().awaiter;
+                }
+            };
+            return resumes_its_awaiter();
+        }
+        void return_void() const noexcept {}
+        void unhandled_exception() const noexcept {}
+        std::coroutine_handle<> awaiter = std::noop_coroutine();
+    };
+    explicit eager(std::coroutine_handle<promise_type> h) : frame(h) {}
+    eager(eager&& other) noexcept : frame(std::exchange(other.frame, nullptr)) {}
+    eager& operator=(eager&&) = delete;
+    ~eager() {
+        if (frame) frame.destroy();
+    }
+    bool await_ready() const noexcept { return frame.done(); }
+    void await_suspend(std::coroutine_handle<> awaiter) noexcept { frame.promise().awaiter = awaiter; }
+    void await_resume() const noexcept {}
+
+    std::coroutine_handle<promise_type> frame;
+};
+
+struct eagers {
+    static eager theirs(int depth) { co_await ours(depth); }
+    static task<> ours(int depth) {
+        if (depth == 0) {
+            co_await load();
+            co_return;
+        }
+        eager begun = theirs(depth - 1);
+        co_await begun;
+    }
+    static task<> after_a_while(int depth) {
+        co_await sincpro::yield();
+        co_await ours(depth);
+    }
+    static foreign_lazy<> lazily(int depth) { co_await after_a_while(depth); }
+    static task<> outer() { co_await lazily(2); }
+};
+
+}  // namespace
+
+TEST_CASE("the chain goes from the innermost out also where another library's eager coroutines stand between ours") {
+    const auto chain = where(eagers::outer);
+    const auto fetched = chain.find(at(fetch_line, "fetch")), outer = chain.find("(outer)");
+    const auto after = chain.find("(after_a_while)"), first = chain.find("(ours)"), last = chain.rfind("(ours)");
+    CAPTURE(chain);
+    REQUIRE(outer != chain.npos);
+    CHECK(fetched < first);
+    CHECK(first < last);
+    CHECK(last < after);
+    CHECK(after < outer);
+    CHECK(count(chain, "(ours)") == 3);
 }
 
 TEST_CASE("a chain of 10,000 awaits is named whole") {
@@ -467,6 +533,58 @@ TEST_CASE("dump of a blocked loop counts the tasks that it has not begun") {
     CHECK_THAT(dump(w), contains("  and 1 not started\n"));
     release.open();
     busy.get();
+}
+
+TEST_CASE("dump answers while a hook of on_cancel blocks the worker thread, and names it") {
+    const gate begun, blocking, release;
+    worker w;
+    const opens_at_exit at_end(release);
+    auto others = w.submit(load());
+    auto future = w.submit([&]() -> task<> {
+        const auto initiate = [&](sincpro::completion<> done) {
+            done.on_cancel([&, done] {
+                blocking.open();
+                release.wait();
+            });
+            begun.open();
+        };
+        co_await sincpro::await_callback(initiate);
+    });
+    begun.wait();
+    future.cancel();
+    blocking.wait();
+    const auto text = dump(w);
+    CHECK_THAT(text, contains("(the worker thread does not answer: a hook of completion::on_cancel blocks it)"));
+    CHECK_THAT(text, contains(at(load_line, "load")));
+    try {
+        w.run(load(), 1ms);
+    } catch (const timeout_error& error) {
+        CHECK_THAT(std::string(error.what()), contains("busy with a hook of completion::on_cancel"));
+    }
+    release.open();
+    CHECK_THROWS_AS(future.get(), sincpro::operation_cancelled);
+}
+
+TEST_CASE("dump answers while on_unobserved_exception blocks the worker thread, and names it") {
+    const gate blocking, release;
+    worker w({.cancel_grace = 1ms, .on_unobserved_exception = [&](const std::exception_ptr&) {
+                  blocking.open();
+                  release.wait();
+              }});
+    const opens_at_exit at_end(release);
+    auto others = w.submit(load());
+    const auto fails = []() -> task<> {
+        co_await yield();
+        throw std::runtime_error("nobody sees this");
+    };
+    SECTION("of a future that was dropped before") { w.submit(fails()); }
+    SECTION("of a future that is dropped afterwards") { w.submit(fails()).wait(); }
+    blocking.wait();
+    const auto text = dump(w);
+    CHECK_THAT(text,
+               contains("(the worker thread does not answer: worker_options::on_unobserved_exception blocks it)"));
+    CHECK_THAT(text, contains(at(load_line, "load")));
+    release.open();
 }
 
 TEST_CASE("dump may look at a blocked loop while what blocks it ends") {

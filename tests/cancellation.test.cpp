@@ -612,7 +612,8 @@ TEST_CASE("a shutdown cancels what another library's coroutine began to wait for
     CHECK_NOTHROW(future.get());
 }
 
-TEST_CASE("cancellation_requested is false in another library's coroutine whose task has ended, and in what it waits for") {
+TEST_CASE(
+    "cancellation_requested is false in another library's coroutine whose task has ended, and in what it waits for") {
     const support::gate went_on;
     bool requested = true;
     struct coroutines {
@@ -758,7 +759,8 @@ TEST_CASE("children whose beginning is queued when another library's coroutine i
     }
 }
 
-TEST_CASE("what another library began in a child goes on when another library's coroutine that awaits the child is dropped") {
+TEST_CASE(
+    "what another library began in a child goes on when another library's coroutine that awaits the child is dropped") {
     struct coroutines {
         static owned_coroutine background(bool& done) {
             co_await sleep_for(3ms);

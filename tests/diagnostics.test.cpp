@@ -17,7 +17,7 @@ using sincpro::await_callback;
 using sincpro::run_async_task;
 using sincpro::task;
 using sincpro::to_thread;
-using sincpro::detail::check_closure;
+using sincpro::detail::check_temporaries;
 using sincpro::detail::dies_twice;
 using support::counted;
 using support::lifetimes;
@@ -76,8 +76,8 @@ TEST_CASE("only a temporary closure whose captures need a destructor is refused,
     CHECK_FALSE(dies_twice<std::string>);
     CHECK_FALSE(dies_twice<decltype(&function)>);
     CHECK_FALSE(dies_twice<decltype(function)&>);
-    check_closure<function_object>();
-    check_closure<decltype(owning)&>();
+    check_temporaries<function_object>();
+    check_temporaries<decltype(owning)&>();
 }
 
 TEST_CASE("what a named closure captures is destroyed once for each time it was made") {

@@ -2,9 +2,9 @@
 
 #include <array>
 #include <atomic>
-#include <mutex>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <thread>
 #include <vector>
 

@@ -195,6 +195,28 @@ TEST_CASE("a task may fork") {
     forks("fork_in_a_task_that_another_library_runs");
 }
 
+TEST_CASE("in the child that a task or a function forks the signals are those of the thread that started the worker") {
+    forks("fork_in_a_task_leaves_a_child_that_signals_end");
+}
+
+// Threads that end
+
+TEST_CASE("when a caller is cancelled while it waits its task has ended before the caller's locals go") {
+    ends_with(0, "a_blocked_caller_is_cancelled");
+}
+
+TEST_CASE("a function of to_thread may end its thread, and its task gets broken_promise") {
+    ends_with(0, "a_function_ends_its_thread");
+}
+
+TEST_CASE("a worker that is being destroyed takes nothing") {
+    for (int round = 0; round < 5; ++round) ends_with(0, "a_worker_that_is_destroyed_takes_nothing");
+}
+
+TEST_CASE("the first call may be in a constructor of a library that is being loaded") {
+    ends_with(34, "a_library_calls_while_it_is_loaded");
+}
+
 // Surroundings
 
 TEST_CASE("a worker may be shut down where its thread ends, while another thread does it too") {

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <coroutine>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <numeric>
@@ -347,6 +348,113 @@ TEST_CASE("a task awaited by a coroutine of another library gives its result the
 
 TEST_CASE("a task awaited by a coroutine of another library may be nested 100,000 deep") {
     CHECK(drive(awaiting(nested(a_hundred_thousand))) == a_hundred_thousand);
+}
+
+TEST_CASE("another library's coroutine may await a task as an lvalue, once: the second await is std::logic_error") {
+    struct coroutines {
+        static foreign_lazy<int> await_twice(task<int>& t, bool& refused) {
+            const int first = co_await t;
+            try {
+                co_await t;
+            } catch (const std::logic_error&) {
+                refused = true;
+            }
+            co_return first;
+        }
+    };
+    task<int> once = number(5);
+    bool refused = false;
+    CHECK(drive(coroutines::await_twice(once, refused)) == 5);
+    CHECK(refused);
+}
+
+TEST_CASE("the awaiter of a task may be moved until it is suspended, and destroys the frame wherever it is") {
+    const lifetimes log;
+    {
+        auto first = keep(counted(log)).operator co_await();
+        auto second = std::move(first);
+        CHECK(log.alive() == 1);
+        struct coroutines {
+            static foreign_lazy<> await(decltype(second) stored) { co_await std::move(stored); }
+        };
+        drive(coroutines::await(std::move(second)));
+        CHECK(log.alive() == 0);
+        [[maybe_unused]] const auto never_awaited = keep(counted(log)).operator co_await();
+    }
+    CHECK(log.alive() == 0);
+}
+
+namespace {
+
+struct ours_and_theirs {
+    static task<int> ours(int depth) {
+        if (depth == 0) co_return 0;
+        co_return 1 + co_await theirs(depth - 1);
+    }
+    static foreign_lazy<int> theirs(int depth) {
+        if (depth == 0) co_return 0;
+        co_return 1 + co_await ours(depth - 1);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("tasks and another library's coroutines may await each other in turn, 1,000,000 deep") {
+    CHECK(run_async_task(ours_and_theirs::ours(a_million)) == a_million);
+}
+
+TEST_CASE("a second co_return, when a destructor throws at the first and the handler returns too, is the result") {
+    struct throws_at_the_end {
+        ~throws_at_the_end() noexcept(false) { throw std::runtime_error("destructor"); }
+    };
+    struct coroutines {
+        static task<int> returns_twice() {
+            try {
+                const throws_at_the_end local;
+                co_return 1;
+            } catch (const std::runtime_error&) {
+            }
+            co_return 2;
+        }
+    };
+    CHECK(run_async_task(coroutines::returns_twice()) == 2);
+}
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr std::size_t widest_register = 64;
+#elif defined(__AVX__)
+constexpr std::size_t widest_register = 32;
+#else
+constexpr std::size_t widest_register = alignof(std::max_align_t);
+#endif
+
+struct alignas(widest_register) lanes {
+    double values[widest_register / sizeof(double)];
+};
+
+template <std::size_t Padding>
+task<bool> is_aligned() {
+    lanes local{};
+    char padding[16 * Padding + 1] = {};
+    co_await yield();
+    local.values[0] += padding[0];
+    const void* volatile address = &local;  // else the compiler takes for granted what is asked
+    co_return reinterpret_cast<std::uintptr_t>(address) % alignof(lanes) == 0;
+}
+
+}  // namespace
+
+TEST_CASE("a local in a frame is aligned as the widest vector register of the target needs") {
+    std::vector<task<bool>> tasks;
+    for (int i = 0; i < 20; ++i) {
+        tasks.push_back(is_aligned<0>());
+        tasks.push_back(is_aligned<1>());
+        tasks.push_back(is_aligned<2>());
+        tasks.push_back(is_aligned<3>());
+    }
+    for (const bool aligned : run_async_task(sincpro::when_all(std::move(tasks)))) CHECK(aligned);
 }
 
 TEST_CASE("1,000,000 synchronous awaits by a coroutine of another library need no stack") {

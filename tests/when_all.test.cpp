@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -19,6 +20,7 @@
 #include "support/counted.hpp"
 #include "support/events.hpp"
 #include "support/foreign.hpp"
+#include "support/owned_coroutine.hpp"
 #include "support/scale.hpp"
 #include "support/threads.hpp"
 
@@ -495,4 +497,92 @@ TEST_CASE("when_all may be given to the bridge with a timeout") {
     sincpro::worker patient({.cancel_grace = std::chrono::milliseconds::max()});
     bool unwound = false;
     CHECK_THROWS_AS(patient.run(when_all(slow_to_unwind(unwound), sleep_for(1h)), 20ms), sincpro::timeout_error);
+}
+
+namespace {
+
+task<> fails_in_its_clean_up(const gate& begun) {
+    try {
+        begun.open();
+        co_await sleep_for(1h);
+    } catch (const sincpro::operation_cancelled&) {
+        throw std::runtime_error("clean-up");
+    }
+}
+task<> gives_up() {
+    co_await yield();
+    throw sincpro::operation_cancelled();
+}
+
+}  // namespace
+
+TEST_CASE("a failure takes the place of an operation_cancelled that came first, in when_all and when_any") {
+    const gate begun;
+    CHECK_THROWS_WITH(run_async_task(when_all(gives_up(), fails_in_its_clean_up(begun))), "clean-up");
+    CHECK_THROWS_WITH(run_async_task(when_all(fails_in_its_clean_up(begun), gives_up())), "clean-up");
+    CHECK_THROWS_WITH(run_async_task(sincpro::when_any(gives_up(), fails_in_its_clean_up(begun))), "clean-up");
+    std::vector<task<>> tasks;
+    tasks.push_back(gives_up());
+    tasks.push_back(fails_in_its_clean_up(begun));
+    CHECK_THROWS_WITH(run_async_task(sincpro::when_any(std::move(tasks))), "clean-up");
+}
+
+TEST_CASE("when the parent is cancelled a failure of a child's clean-up is thrown, and not the cancellation") {
+    for (int which = 0; which < 2; ++which) {
+        const gate begun;
+        auto future = sincpro::submit_async_task([&]() -> task<> {
+            const auto waits = []() -> task<> { co_await sleep_for(1h); };
+            if (which == 0) {
+                co_await when_all(waits(), fails_in_its_clean_up(begun), waits());
+            } else {
+                co_await sincpro::when_any(waits(), fails_in_its_clean_up(begun), waits());
+            }
+        });
+        begun.wait();
+        future.cancel();
+        CHECK_THROWS_WITH(future.get(), "clean-up");
+    }
+}
+
+TEST_CASE("a closure that cannot be copied is passed by std::ref, and called in place") {
+    const auto closure = [held = std::make_unique<int>(5)]() -> task<int> { co_return *held; };
+    const auto both = [&]() -> task<int> {
+        const auto got = co_await when_all(std::ref(closure), std::ref(closure));
+        co_return std::get<0>(got) + std::get<1>(got);
+    };
+    CHECK(run_async_task(both()) == 10);
+}
+
+TEST_CASE("operations that another library's coroutine began and that outlive its task may be nested 300,000 deep") {
+    struct coroutines {
+        static task<> nested(int depth, std::optional<sincpro::completion<>>& innermost, gate all_began) {
+            if (depth != 0) {
+                co_await when_all(nested(depth - 1, innermost, all_began));
+                co_return;
+            }
+            const auto initiate = [&](sincpro::completion<> done) {
+                innermost = std::move(done);
+                all_began.open();
+            };
+            co_await sincpro::await_callback(initiate);
+        }
+        static support::owned_coroutine begins(int depth, std::optional<sincpro::completion<>>& innermost,
+                                               gate all_began, gate all_ended) {
+            co_await nested(depth, innermost, all_began);
+            all_ended.open();
+        }
+        static task<> ends_before(std::optional<support::owned_coroutine>& running, int depth,
+                                  std::optional<sincpro::completion<>>& innermost, gate all_began, gate all_ended) {
+            running.emplace(begins(depth, innermost, all_began, all_ended));
+            const auto wait = [](const gate& g) { g.wait(); };
+            co_await sincpro::to_thread(wait, all_began);
+        }
+    };
+    std::optional<support::owned_coroutine> running;
+    std::optional<sincpro::completion<>> innermost;
+    const gate all_began, all_ended;
+    run_async_task(coroutines::ends_before(running, 3 * support::a_hundred_thousand, innermost, all_began, all_ended));
+    (*innermost)();
+    all_ended.wait();
+    run_async_task(yield());
 }

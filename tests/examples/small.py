@@ -121,4 +121,9 @@ def sockets():
     run_well([r"echo of one, echo of two, echo of three"])
 
 
+def child_process():
+    run_well([r"ended with 3",
+              r"task took longer than 100 ms; suspended at child_process\.cpp:\d+ \(run\)"])
+
+
 globals()[NAME]()

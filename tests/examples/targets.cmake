@@ -25,7 +25,7 @@ function(add_example_test name)
 endfunction()
 
 foreach(name quickstart timeout partial_results when_any retry callback blocking_clients submit_and_forget
-             progress_and_cancel own_worker sockets)
+             progress_and_cancel own_worker sockets child_process)
   add_example_test(${name} "${example_tests_dir}/small.py" ${name})
 endforeach()
 foreach(name http_get web_handler curl_multi postgres)

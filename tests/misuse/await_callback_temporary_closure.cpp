@@ -1,4 +1,4 @@
-// expect: name the lambda first or pass its values as arguments: this compiler would destroy it twice
+// expect: this compiler would destroy a temporary lambda or aggregate twice: name it and pass the name, or std::ref(name)
 // only: g++ < 13
 #include <sincpro/async_worker.hpp>
 

@@ -1,4 +1,5 @@
 // expect: this cannot be copied: pass std::move(x)
+// errors: 2
 #include <sincpro/async_worker.hpp>
 
 #include <memory>

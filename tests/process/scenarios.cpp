@@ -35,8 +35,10 @@
 #include <cerrno>
 #include <csignal>
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -936,6 +938,167 @@ int fork_in_a_task_and_call() {
     return 0;
 }
 
+/// The child that a task or a function of to_thread forks gets the signals that the thread got which started the worker.
+int fork_in_a_task_leaves_a_child_that_signals_end() {
+    const auto ended_by_a_signal = [] {
+        const pid_t child = ::fork();
+        check(child >= 0, "fork");
+        if (child == 0) {
+            for (;;) ::pause();
+        }
+        ::kill(child, SIGTERM);
+        int status = 0;
+        check(::waitpid(child, &status, 0) == child, "waitpid");
+        return WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM;
+    };
+    ::alarm(60);
+    check(run_async_task([&]() -> task<bool> {
+              co_await yield();
+              co_return ended_by_a_signal();
+          }),
+          "forked by a task");
+    check(run_async_task(sincpro::to_thread(ended_by_a_signal)), "forked by a function");
+
+    sigset_t own, before;
+    sigemptyset(&own);
+    sigaddset(&own, SIGUSR1);
+    ::pthread_sigmask(SIG_SETMASK, &own, &before);
+    worker started_with_a_mask;
+    started_with_a_mask.start();
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    const int child_code = started_with_a_mask.run([]() -> task<int> {
+        const pid_t child = fork_child([] {
+            sigset_t now;
+            ::pthread_sigmask(SIG_SETMASK, nullptr, &now);
+            return 40 + 2 * sigismember(&now, SIGUSR1) + sigismember(&now, SIGTERM);
+        });
+        co_return wait_for_child(child);
+    });
+    check(child_code == 42, "the mask of the thread that started the worker");
+    return 0;
+}
+
+/// A thread that waits in run() is cancelled: its task has ended when the locals that it refers to go.
+int a_blocked_caller_is_cancelled() {
+    static std::atomic<int> alive{0};
+    static std::atomic<bool> task_ended{false}, ended_in_time{false};
+    static std::atomic<bool> with_a_timeout{false};
+    static std::optional<gate> begun;
+    struct coroutines {
+        static task<> refers_to(int& local) {
+            struct end {
+                ~end() { task_ended = true; }
+            };
+            const end at_the_end;
+            begun->open();
+            for (;;) {
+                co_await sleep_for(1ms);
+                ++local;
+            }
+        }
+        static void* caller(void*) {
+            struct locals {
+                locals() { ++alive; }
+                ~locals() {
+                    ended_in_time = task_ended.load();
+                    --alive;
+                }
+                int value = 0;
+            };
+            locals mine;
+            if (with_a_timeout) {
+                run_async_task(refers_to(mine.value), 1h);
+            } else {
+                run_async_task(refers_to(mine.value));
+            }
+            return nullptr;
+        }
+    };
+    for (const bool timeout : {false, true}) {
+        begun.emplace();
+        task_ended = ended_in_time = false;
+        with_a_timeout = timeout;
+        pthread_t thread;
+        check(::pthread_create(&thread, nullptr, coroutines::caller, nullptr) == 0, "pthread_create");
+        begun->wait();
+        ::pthread_cancel(thread);
+        void* how = nullptr;
+        ::pthread_join(thread, &how);
+        check(how == PTHREAD_CANCELED, "the caller was cancelled");
+        check(alive == 0, "the caller was unwound");
+        check(ended_in_time, "the task had ended before");
+    }
+    check(run_async_task(gives(5)) == 5, "the worker goes on");
+    return 0;
+}
+
+/// A function of to_thread may end its thread, in whatever way.
+int a_function_ends_its_thread() {
+    const auto told = [](void (*f)()) {
+        try {
+            run_async_task(sincpro::to_thread(f), 60s);
+        } catch (const std::future_error& error) {
+            return error.code() == std::future_errc::broken_promise;
+        }
+        return false;
+    };
+    check(told([] { ::pthread_exit(nullptr); }), "pthread_exit");
+    check(told([] {
+              ::pthread_cancel(::pthread_self());
+              for (;;) ::pause();
+          }),
+          "pthread_cancel");
+    const lifetimes log;
+    const auto exits = [](const counted&) { ::pthread_exit(nullptr); };
+    check(outcome_of([&] { return (run_async_task(sincpro::to_thread(exits, counted(log))), 0); }) != "value",
+          "argument");
+    check(log.alive() == 0, "the argument is destroyed");
+    check(run_async_task(sincpro::to_thread([] { return 5; })) == 5, "the pool goes on");
+    return 0;
+}
+
+/// What an abandoned function hands to its worker while that is being destroyed.
+int a_worker_that_is_destroyed_takes_nothing() {
+    static std::optional<gate> destructor_waits;
+    destructor_waits.emplace();
+    std::string outcomes;
+    const gate runs;
+    {
+        worker gone({.shutdown_grace = 60s});
+        const auto function = [&](worker& w) {
+            runs.open();
+            destructor_waits->wait();
+            // The loop has ended, or does now; in between it would take the task.
+            while (w.is_running() && outcomes.empty()) {
+                outcomes = outcome_of([&] { return w.run(gives(7)); });
+            }
+            outcomes += " " + outcome_of([&] { return (w.start(), 0); });
+        };
+        struct coroutines {
+            static task<> call(decltype(function)& f, worker& w) {
+                struct end {
+                    ~end() { destructor_waits->open(); }
+                };
+                const end at_the_end;
+                co_await sincpro::to_thread(sincpro::abandon_on_cancel, std::ref(f), std::ref(w));
+            }
+        };
+        gone.submit(coroutines::call(function, gone));
+        runs.wait();
+    }
+    check(outcomes == "worker_stopped worker_stopped", outcomes);
+    return 0;
+}
+
+int a_library_calls_while_it_is_loaded() {
+    ::alarm(60);
+    void* const library = ::dlopen(PROCESS_LOADED, RTLD_NOW);
+    if (library == nullptr) fail(::dlerror());
+    int (*value)() = nullptr;
+    *reinterpret_cast<void**>(&value) = ::dlsym(library, "configured_value");
+    return value();
+}
+
 /// Another library's coroutine runs the task outside of any worker, and goes on in the child.
 int fork_in_a_task_that_another_library_runs() {
     struct coroutines {
@@ -1064,6 +1227,11 @@ const std::map<std::string_view, int (*)()> scenarios = {
     SCENARIO(fork_in_a_task),
     SCENARIO(fork_in_a_task_and_call),
     SCENARIO(fork_in_a_task_that_another_library_runs),
+    SCENARIO(fork_in_a_task_leaves_a_child_that_signals_end),
+    SCENARIO(a_blocked_caller_is_cancelled),
+    SCENARIO(a_function_ends_its_thread),
+    SCENARIO(a_worker_that_is_destroyed_takes_nothing),
+    SCENARIO(a_library_calls_while_it_is_loaded),
     SCENARIO(shutdown_where_the_worker_thread_ends),
 #if defined(__linux__)
     SCENARIO(a_filter_refuses_what_it_does_not_know),

@@ -232,7 +232,8 @@ inline void predict(node& n) {
         case kind::thread_throws: return leaf(error_a, cancelled);
         case kind::callback_dropped: return leaf(broken, cancelled);
         case kind::callback_aborted:
-            return leaf(0, n.v % 2 == 0 ? cancelled : cancelled | v, true);  // the answer to the abortion, if it had begun
+            return leaf(0, n.v % 2 == 0 ? cancelled : cancelled | v,
+                        true);  // the answer to the abortion, if it had begun
         case kind::never:
         case kind::callback_never:
         case kind::thread_waits:

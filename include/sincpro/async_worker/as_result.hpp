@@ -44,7 +44,7 @@ task<result<T>> capture(task<T> t) {
 /// was cancelled. In when_all this keeps one failure from cancelling the others. (asyncio.gather(return_exceptions=True))
 template <class A>
 [[nodiscard]] auto as_result(A&& a) {
-    return detail::capture(detail::as_task(std::forward<A>(a)));
+    return detail::capture(detail::as_operand(std::forward<A>(a)));
 }
 
 }  // namespace sincpro::inline SINCPRO_DETAIL_VERSION

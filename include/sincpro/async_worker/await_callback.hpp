@@ -259,7 +259,9 @@ SINCPRO_DETAIL_INLINE bool callback_state::fail(std::exception_ptr error) {
     }
     return complete(
         false,
-        [](void* context, callback_state& s) { s.set_exception(std::move(*static_cast<std::exception_ptr*>(context))); },
+        [](void* context, callback_state& s) {
+            s.set_exception(std::move(*static_cast<std::exception_ptr*>(context)));
+        },
         &error);
 }
 
@@ -340,7 +342,7 @@ SINCPRO_DETAIL_INLINE void callback_state::throw_if_cancelled() {
 /// the other library still writes to must not be in the task's frame then. (asyncio.Future, asio::async_initiate)
 template <class T = void, class Initiate>
 [[nodiscard]] auto await_callback(Initiate&& initiate) {
-    detail::check_closure<Initiate>();
+    detail::check_temporaries<Initiate>();
     static_assert(std::is_invocable_v<std::decay_t<Initiate>, completion<T>>,
                   "await_callback<T>(initiate): initiate must be callable with a completion<T>");
     if constexpr (std::is_invocable_v<std::decay_t<Initiate>, completion<T>>) {

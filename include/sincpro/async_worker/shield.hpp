@@ -49,7 +49,7 @@ private:
 /// cancellation shows again in the next operation. Bound it with with_timeout inside. (anyio.CancelScope(shield=True))
 template <class A>
 [[nodiscard]] auto shield(A&& a) {
-    return detail::shield_operation<detail::task_result_t<A>>(detail::as_task(std::forward<A>(a)));
+    return detail::shield_operation<detail::task_result_t<A>>(detail::as_operand(std::forward<A>(a)));
 }
 
 }  // namespace sincpro::inline SINCPRO_DETAIL_VERSION

@@ -133,7 +133,8 @@ private:
 /// (stdexec::stop_when)
 template <class A>
 [[nodiscard]] auto stop_when(A&& a, std::stop_token token) {
-    return detail::stop_when_operation<detail::task_result_t<A>>(detail::as_task(std::forward<A>(a)), std::move(token));
+    return detail::stop_when_operation<detail::task_result_t<A>>(detail::as_operand(std::forward<A>(a)),
+                                                                 std::move(token));
 }
 
 #else

@@ -230,7 +230,7 @@ SINCPRO_DETAIL_INLINE void blocking_operation::cancel(cancel_list&) noexcept {
 
 template <class F, class... Args>
 auto make_to_thread(bool abandons, F&& f, Args&&... args) {
-    check_closure<F>();
+    check_temporaries<F, Args...>();
     static_assert(
         std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
         "to_thread(f, args...): f cannot be called with these arguments, which are copied: std::ref for a T&");

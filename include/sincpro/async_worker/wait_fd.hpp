@@ -70,8 +70,8 @@ SINCPRO_DETAIL_INLINE void wait_fd_operation::is_ready(descriptor_wait& w, int e
     auto& self = static_cast<wait_fd_operation&>(w);
     self.waiting_ = false;
     if (error != 0) {
-        self.failure_ =
-            exception_of<std::system_error>(std::error_code(error, std::generic_category()), "sincpro: wait for a descriptor");
+        self.failure_ = exception_of<std::system_error>(std::error_code(error, std::generic_category()),
+                                                        "sincpro: wait for a descriptor");
     }
     self.complete();
 }

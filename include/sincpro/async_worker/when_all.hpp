@@ -89,7 +89,7 @@ private:
 /// ended it is rethrown, or another one that is no operation_cancelled in place of one that is. What is awaited is owned by the result of this call.
 template <class... A>
 [[nodiscard]] auto when_all(A&&... a) {
-    return detail::when_all_tuple<detail::task_result_t<A>...>(detail::as_task(std::forward<A>(a))...);
+    return detail::when_all_tuple<detail::task_result_t<A>...>(detail::as_operand(std::forward<A>(a))...);
 }
 
 /// The same for any number of tasks of one kind: a std::vector of their results, nothing for void.

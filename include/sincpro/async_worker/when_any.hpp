@@ -93,7 +93,7 @@ private:
 template <class... A>
     requires(sizeof...(A) > 0)
 [[nodiscard]] auto when_any(A&&... a) {
-    return detail::when_any_variant<detail::task_result_t<A>...>(detail::as_task(std::forward<A>(a))...);
+    return detail::when_any_variant<detail::task_result_t<A>...>(detail::as_operand(std::forward<A>(a))...);
 }
 
 /// The same for any number of tasks of one kind: index and value of the first. Throws std::invalid_argument for none.

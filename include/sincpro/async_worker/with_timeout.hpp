@@ -118,7 +118,7 @@ SINCPRO_DETAIL_INLINE void timed_operation::check(const std::exception_ptr& erro
 template <class A, class Rep, class Period>
 [[nodiscard]] auto with_timeout(A&& a, std::chrono::duration<Rep, Period> limit) {
     const detail::clock::duration saturated = detail::saturate(limit);
-    return detail::with_timeout_operation<detail::task_result_t<A>>(detail::as_task(std::forward<A>(a)), saturated);
+    return detail::with_timeout_operation<detail::task_result_t<A>>(detail::as_operand(std::forward<A>(a)), saturated);
 }
 
 /// Says of what is no duration what to write instead.

@@ -135,7 +135,7 @@ private:
     mutable std::mutex mutex_;
     detail::intrusive_ptr<detail::worker_thread> thread_;
     detail::intrusive_ptr<const detail::shared_options> options_;  // never null
-    bool closed_ = false;                                          // for good: it is being destroyed, or the process ends
+    bool closed_ = false;  // for good: it is being destroyed, or the process ends
 };
 
 #if SINCPRO_DETAIL_DEFINITIONS

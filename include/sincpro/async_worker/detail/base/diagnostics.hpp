@@ -70,18 +70,20 @@ consteval bool is_closure() {
     return false;
 }
 template <class F>
-inline constexpr bool dies_twice =
-    !std::is_lvalue_reference_v<F> && !std::is_trivially_destructible_v<F> && is_closure<F>();
+inline constexpr bool dies_twice = !std::is_lvalue_reference_v<F> && !std::is_trivially_destructible_v<F> &&
+                                   (is_closure<F>() || std::is_aggregate_v<F>);
 #else
 template <class F>
 inline constexpr bool dies_twice = false;
 #endif
 
-/// Refuses a temporary closure that a faulty compiler would destroy twice when it stands in a co_await expression.
-template <class F>
-constexpr void check_closure() {
-    static_assert(!dies_twice<F>,
-                  "name the lambda first or pass its values as arguments: this compiler would destroy it twice");
+/// Refuses temporaries that a faulty compiler would destroy twice when they stand in a co_await expression: closures and
+/// aggregates. What was named and moved looks the same.
+template <class... F>
+constexpr void check_temporaries() {
+    static_assert((!dies_twice<F> && ...),
+                  "this compiler would destroy a temporary lambda or aggregate twice: name it and pass the name, or "
+                  "std::ref(name) if it cannot be copied");
 }
 
 }  // namespace detail

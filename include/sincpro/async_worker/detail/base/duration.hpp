@@ -3,11 +3,13 @@
 #include "config.hpp"
 
 #include <chrono>
-#include <stdexcept>
 #include <string>
 
 #if SINCPRO_DETAIL_DEFINITIONS
+#include <bit>
+#include <cstdint>
 #include <cstdio>
+#include <stdexcept>
 #endif
 
 namespace sincpro::inline SINCPRO_DETAIL_VERSION::detail {
@@ -22,14 +24,19 @@ inline constexpr clock::time_point at_once = (clock::time_point::min)();
 /// Later than this is never: 100 years, far from where nanoseconds overflow.
 inline constexpr std::chrono::duration<double> horizon = std::chrono::hours(24 * 365 * 100);
 
+/// Where `count` lies: beyond `limit`, before -`limit`, or between. Throws std::invalid_argument for NaN.
+enum class horizon_side : unsigned char { within, beyond, before };
+horizon_side side_of(double count, double limit);
+
 /// Any duration as one of the steady clock, rounded up, `unlimited` for all beyond the horizon.
 /// Throws std::invalid_argument for NaN.
 template <class Rep, class Period>
 clock::duration saturate(std::chrono::duration<Rep, Period> d) {
-    const auto seconds = std::chrono::duration<double>(d);
-    if (seconds != seconds) throw std::invalid_argument("sincpro: a duration is not a number (NaN)");
-    if (seconds >= horizon) return unlimited;
-    if (seconds <= -horizon) return -std::chrono::duration_cast<clock::duration>(horizon);
+    // In the duration's own unit: a conversion of what is huge or infinite is not asked for.
+    constexpr double in_this_unit = horizon.count() * Period::den / Period::num;
+    const horizon_side side = side_of(static_cast<double>(d.count()), in_this_unit);
+    if (side == horizon_side::beyond) return unlimited;
+    if (side == horizon_side::before) return -std::chrono::duration_cast<clock::duration>(horizon);
     const auto whole = std::chrono::duration_cast<std::chrono::seconds>(d);  // apart, as a fraction's ticks overflow
     return std::chrono::ceil<clock::duration>(d - whole) + whole;
 }
@@ -74,6 +81,16 @@ bool wait_until(ConditionVariable& changed, Lock& lock, clock::time_point until,
 std::string to_text(clock::duration d);
 
 #if SINCPRO_DETAIL_DEFINITIONS
+
+// Asks the bits: with -ffast-math the compiler may take for granted that there are no infinities and no NaN. As integers
+// positive numbers have the same order, then comes infinity, then NaN.
+SINCPRO_DETAIL_INLINE horizon_side side_of(double count, double limit) {
+    constexpr std::uint64_t sign = std::uint64_t{1} << 63, infinity = std::uint64_t{0x7ff} << 52;
+    const auto bits = std::bit_cast<std::uint64_t>(count);
+    if ((bits & ~sign) > infinity) throw std::invalid_argument("sincpro: a duration is not a number (NaN)");
+    if ((bits & ~sign) < std::bit_cast<std::uint64_t>(limit)) return horizon_side::within;
+    return (bits & sign) != 0 ? horizon_side::before : horizon_side::beyond;
+}
 
 SINCPRO_DETAIL_COLD std::string to_text(clock::duration d) {
     struct unit {

@@ -75,7 +75,8 @@ private:
 template <std::size_t Alignment>
 struct aligned_frame {
     static constexpr std::size_t given = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
-    static constexpr std::size_t more = Alignment > given ? Alignment - given + 1 : 0;  // the last byte says how far it moved
+    static constexpr std::size_t more =
+        Alignment > given ? Alignment - given + 1 : 0;  // the last byte says how far it moved
 
     static void* allocate(std::size_t size) {
         void* const p = frame_cache::allocate(size + more);

@@ -130,7 +130,8 @@ public:
     bool wait_for_grace() {
         worker_thread& on = state_.thread();
         const bool ended = wait_until(deadline_after(saturate(on.options().cancel_grace)));
-        while (!on.may_return(state_)) std::this_thread::sleep_for(std::chrono::hours(1));  // the process ends meanwhile
+        while (!on.may_return(state_))
+            std::this_thread::sleep_for(std::chrono::hours(1));  // the process ends meanwhile
         may_leave_ = !ended && state_.take_claim(claim::deadline, claim::abandoned);
         if (may_leave_) return false;
         wait();

@@ -260,8 +260,7 @@ SINCPRO_DETAIL_COLD void worker_thread::forget_after_fork() noexcept {
     });
 }
 
-inline constexpr job_runner::running_code unobserved_handler{
-    nullptr, {}, "worker_options::on_unobserved_exception"};
+inline constexpr job_runner::running_code unobserved_handler{nullptr, {}, "worker_options::on_unobserved_exception"};
 
 SINCPRO_DETAIL_COLD void worker_thread::report_unobserved(const std::exception_ptr& error) noexcept {
     // A cancellation was asked for; it is not an error that nobody observed.

@@ -53,6 +53,13 @@ auto as_task(A&& a) {
     }
 }
 
+/// The same for an operation, which may stand in a co_await expression.
+template <class A>
+auto as_operand(A&& a) {
+    check_temporaries<A>();
+    return detail::as_task(std::forward<A>(a));
+}
+
 /// The result of such an awaitable or callable.
 template <class A>
 using as_task_t = decltype(detail::as_task(std::declval<A>()));

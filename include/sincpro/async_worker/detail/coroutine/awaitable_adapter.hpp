@@ -65,7 +65,10 @@ protected:
     ~adapter_base();
 
     /// True if the awaiter is not to be suspended for what is ready.
-    bool goes_on_if(bool ready) noexcept { return ready && !(through_queue_ = is_turn_due()); }
+    bool goes_on_if(bool ready) noexcept {
+        through_queue_ = goes_through_queue(ready);
+        return ready && !through_queue_;
+    }
     template <class Promise>
     void prepare(std::coroutine_handle<Promise> h) {
         self_ = h;
@@ -95,13 +98,13 @@ protected:
     bool through_queue_ = false;
 
 private:
-    bool is_turn_due() noexcept;
+    bool goes_through_queue(bool ready) const noexcept;
     void make_thunk();
     void enter_job_outside() noexcept;
 
     promise_base& awaiter_;
     unsigned activation_ = 0, level_ = 0;  // in which this was suspended, and how deep on the stack
-    std::atomic<bool> passed_{false};  // handshake of {suspended, resumed}: the second one goes on
+    std::atomic<bool> passed_{false};      // handshake of {suspended, resumed}: the second one goes on
     bool thunk_destroyed_ = false;
     std::coroutine_handle<> self_;
 };
@@ -159,8 +162,9 @@ SINCPRO_DETAIL_INLINE void resume_thunk::final_awaiter::await_suspend(
     h.promise().adapter->resumed();
 }
 
-SINCPRO_DETAIL_INLINE bool adapter_base::is_turn_due() noexcept {
-    return awaiter_.in != nullptr && awaiter_.in->runner->is_turn_due();
+SINCPRO_DETAIL_INLINE bool adapter_base::goes_through_queue(bool ready) const noexcept {
+    job* const j = awaiter_.in;
+    return j != nullptr && (j->has_ignored_cancel_before() || (ready && j->runner->is_turn_due()));
 }
 
 // The list is innermost first. What a coroutine of the other library that began eagerly waits in is there already.

@@ -41,14 +41,14 @@ public:
         waiting;  // what it is suspended in, newest first; several operations if another library's
                   // combinator runs flows of its own
 
-    /// Called for each turn of the loop that it takes with something ready. True from the 16th after its cancellation on:
+    /// Called for each turn of the loop that it takes with something ready. True from the 64th after its cancellation on:
     /// then also tasks, shields and other libraries' awaitables end with operation_cancelled, which else are no operations
     /// that do. A clean-up has time enough, and a loop that awaits nothing else ends.
     bool has_ignored_cancel() noexcept {
-        if (cancelled && turns_ != 16) ++turns_;
-        return turns_ == 16;
+        if (cancelled && turns_ != 64) ++turns_;
+        return turns_ == 64;
     }
-    bool has_ignored_cancel_before() const noexcept { return turns_ == 16; }
+    bool has_ignored_cancel_before() const noexcept { return turns_ == 64; }
 
     /// Of a root: a cancellation was asked for, though the loop may not have got to it yet.
     virtual bool stop_requested() const noexcept { return false; }

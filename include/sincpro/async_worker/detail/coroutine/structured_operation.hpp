@@ -89,9 +89,7 @@ protected:
     friend child_job;
 
     /// What await_suspend() returns: false if all children have ended within this call.
-    bool wait_for_children() noexcept {
-        return run_children() || ready_at_once();
-    }
+    bool wait_for_children() noexcept { return run_children() || ready_at_once(); }
 
     /// Starts the children one after the other; child_ended() is called for each that ends. False if all have ended.
     bool run_children() noexcept;

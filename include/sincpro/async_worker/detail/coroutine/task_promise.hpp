@@ -152,8 +152,8 @@ struct final_awaiter {
 
 template <class T>
 struct task_promise_base : promise_base {
-    using memory = aligned_frame<(alignof(stored_t<T>) > SINCPRO_DETAIL_FRAME_ALIGNMENT
-                                      ? alignof(stored_t<T>) : SINCPRO_DETAIL_FRAME_ALIGNMENT)>;
+    using memory = aligned_frame<(
+        alignof(stored_t<T>) > SINCPRO_DETAIL_FRAME_ALIGNMENT ? alignof(stored_t<T>) : SINCPRO_DETAIL_FRAME_ALIGNMENT)>;
     SINCPRO_DETAIL_ALWAYS_INLINE static void* operator new(std::size_t size) { return memory::allocate(size); }
     SINCPRO_DETAIL_ALWAYS_INLINE static void operator delete(void* p, std::size_t size) noexcept {
         memory::deallocate(p, size);

@@ -40,7 +40,8 @@ public:
         // Also if there is something left: to turn what has come since the last time round takes a moment, and all of a
         // million a tenth of a second.
         if (node* const newest = head_.load(std::memory_order_relaxed) == nullptr
-                                     ? nullptr : head_.exchange(nullptr, std::memory_order_acquire)) {
+                                     ? nullptr
+                                     : head_.exchange(nullptr, std::memory_order_acquire)) {
             (taken_ != nullptr ? newest_taken_->next_ : taken_) = oldest_first(newest);
             newest_taken_ = newest;
         }
@@ -79,9 +80,9 @@ private:
     static work& pop(node*& first) noexcept { return static_cast<work&>(*std::exchange(first, first->next_)); }
 
     static inline constinit node parked_{}, closed_{};  // only their addresses count
-    std::atomic<node*> head_{nullptr};  // newest first
-    node* taken_ = nullptr;             // by the consumer, oldest first, and not yet visited
-    node* newest_taken_ = nullptr;      // valid while there are such
+    std::atomic<node*> head_{nullptr};                  // newest first
+    node* taken_ = nullptr;                             // by the consumer, oldest first, and not yet visited
+    node* newest_taken_ = nullptr;                      // valid while there are such
 };
 
 }  // namespace sincpro::inline SINCPRO_DETAIL_VERSION::detail
