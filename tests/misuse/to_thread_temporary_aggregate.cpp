@@ -11,6 +11,4 @@ struct request {
 };
 void send(const request&);
 
-sincpro::task<> wrong(std::string text) {
-    co_await sincpro::to_thread(send, request{text});
-}
+sincpro::task<> wrong(std::string text) { co_await sincpro::to_thread(send, request{text}); }

@@ -40,7 +40,7 @@ class default_worker_owner;
 /// One thread with one event loop, started by the first task and ended by shutdown() or the destructor.
 ///
 /// Every member may be called from any thread at any time, except the destructor.
-class worker : detail::atfork_handler {
+class worker final : detail::atfork_handler {
 public:
     /// Starts nothing.
     explicit worker(worker_options options = {});

@@ -2,6 +2,7 @@
 
 #include "config.hpp"
 
+#include <concepts>
 #include <coroutine>
 #include <type_traits>
 
@@ -35,14 +36,36 @@ concept future = requires(T& f) {
     f.get();
 };
 
+/// A coroutine or sender of another library, such as asio::awaitable, that knows only what that library runs.
+template <class T>
+concept run_by_its_library = requires {
+    typename std::coroutine_traits<T>::promise_type;
+}
+|| requires { typename T::promise_type; }
+|| requires { typename T::sender_concept; }
+|| requires { typename T::completion_signatures; };
+/// What there is to say of a callable is that of its result.
+template <class T>
+struct what_it_gives {
+    using type = T;
+};
+template <std::invocable T>
+struct what_it_gives<T> {
+    using type = std::remove_cvref_t<std::invoke_result_t<T>>;
+};
+
 /// Says what to write instead of awaiting a T that cannot be awaited. False if there is no more to say of it.
 template <class T>
 consteval bool advise() {
+    constexpr bool run_elsewhere = run_by_its_library<typename what_it_gives<T>::type>;
+    static_assert(!run_elsewhere,
+                  "only its own library can run this: begin it by that library's means, such as co_spawn, in "
+                  "await_callback, and call the completion when it ends");
     static_assert(!is_task_list<T>, "many tasks are awaited as one: when_all(std::move(tasks))");
     static_assert(!future<T>,
                   "a future blocks: await the task itself, or to_thread([](auto f) { return f.get(); }, "
                   "std::move(future))");
-    return is_task_list<T> || future<T>;
+    return run_elsewhere || is_task_list<T> || future<T>;
 }
 
 /// What `co_await` gives after a static_assert has said what is wrong, so that nothing else is said.

@@ -70,13 +70,13 @@ private:
 #endif
 };
 
-/// Frames of at least this alignment. The compiler does not say how many bytes its frame has before the most aligned local,
-/// so the frame as a whole is aligned: operator new gives less than vector registers need.
+/// Memory for frames, recycled. No compiler tells where in a frame the most aligned local stands, so the frame as a whole is
+/// aligned: operator new gives less than vector registers need.
 template <std::size_t Alignment>
 struct aligned_frame {
     static constexpr std::size_t given = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
     static constexpr std::size_t more =
-        Alignment > given ? Alignment - given + 1 : 0;  // the last byte says how far it moved
+        Alignment > given ? Alignment - given + 1 : 0;  // the last byte: how far it moved
 
     static void* allocate(std::size_t size) {
         void* const p = frame_cache::allocate(size + more);
@@ -92,6 +92,37 @@ struct aligned_frame {
             p = frame - frame[size] * given;
         }
         frame_cache::deallocate(p, size + more);
+    }
+};
+
+/// Base of a promise whose members need this alignment.
+template <std::size_t OfPromise, bool OverAligned = (OfPromise > SINCPRO_DETAIL_FRAME_ALIGNMENT)>
+struct frame_memory {
+    using memory = aligned_frame<SINCPRO_DETAIL_FRAME_ALIGNMENT>;
+    SINCPRO_DETAIL_ALWAYS_INLINE static void* operator new(std::size_t size) { return memory::allocate(size); }
+    SINCPRO_DETAIL_ALWAYS_INLINE static void operator delete(void* p, std::size_t size) noexcept {
+        memory::deallocate(p, size);
+    }
+    // Clang calls these with -fcoro-aligned-allocation, for all frames.
+    SINCPRO_DETAIL_ALWAYS_INLINE static void* operator new(std::size_t size, std::align_val_t needed) {
+        return is_given(needed) ? memory::allocate(size) : ::operator new(size, needed);
+    }
+    SINCPRO_DETAIL_ALWAYS_INLINE static void operator delete(void* p, std::size_t size,
+                                                             std::align_val_t needed) noexcept {
+        is_given(needed) ? memory::deallocate(p, size) : ::operator delete(p, needed);
+    }
+    static constexpr bool is_given(std::align_val_t needed) noexcept {
+        return static_cast<std::size_t>(needed) <= SINCPRO_DETAIL_FRAME_ALIGNMENT;
+    }
+};
+/// Without those, which clang would call wrongly for the frame of such a promise.
+template <std::size_t OfPromise>
+struct frame_memory<OfPromise, true> {
+    SINCPRO_DETAIL_ALWAYS_INLINE static void* operator new(std::size_t size) {
+        return aligned_frame<OfPromise>::allocate(size);
+    }
+    SINCPRO_DETAIL_ALWAYS_INLINE static void operator delete(void* p, std::size_t size) noexcept {
+        aligned_frame<OfPromise>::deallocate(p, size);
     }
 };
 

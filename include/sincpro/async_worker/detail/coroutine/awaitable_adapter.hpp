@@ -172,7 +172,7 @@ SINCPRO_DETAIL_INLINE void adapter_base::enter_job_outside() noexcept {
     activation_ = job_->runner->activation();
     level_ = this_thread().innermost->depth;
     const auto runs_inside = [this](const operation& o) {
-        if (!static_cast<const adapter_base&>(o).awaits_other_library_) return true;
+        if (!awaits_other_library(o)) return true;
         const auto& other = static_cast<const adapter_base&>(o);
         return other.activation_ == activation_ && other.level_ > level_;
     };

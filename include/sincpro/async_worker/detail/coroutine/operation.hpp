@@ -83,6 +83,7 @@ protected:
     bool cancelled_ = false;
 
     bool awaits_other_library_ = false;  // an adapter_base
+    static bool awaits_other_library(const operation& o) noexcept { return o.awaits_other_library_; }
 
 private:
     friend job;

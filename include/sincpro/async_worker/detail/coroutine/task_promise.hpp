@@ -151,25 +151,7 @@ struct final_awaiter {
 };
 
 template <class T>
-struct task_promise_base : promise_base {
-    using memory = aligned_frame<(
-        alignof(stored_t<T>) > SINCPRO_DETAIL_FRAME_ALIGNMENT ? alignof(stored_t<T>) : SINCPRO_DETAIL_FRAME_ALIGNMENT)>;
-    SINCPRO_DETAIL_ALWAYS_INLINE static void* operator new(std::size_t size) { return memory::allocate(size); }
-    SINCPRO_DETAIL_ALWAYS_INLINE static void operator delete(void* p, std::size_t size) noexcept {
-        memory::deallocate(p, size);
-    }
-    // Clang calls these with -fcoro-aligned-allocation, for all frames.
-    SINCPRO_DETAIL_ALWAYS_INLINE static void* operator new(std::size_t size, std::align_val_t needed) {
-        return is_given(needed) ? memory::allocate(size) : ::operator new(size, needed);
-    }
-    SINCPRO_DETAIL_ALWAYS_INLINE static void operator delete(void* p, std::size_t size,
-                                                             std::align_val_t needed) noexcept {
-        is_given(needed) ? memory::deallocate(p, size) : ::operator delete(p, needed);
-    }
-    static constexpr bool is_given(std::align_val_t needed) {
-        return static_cast<std::size_t>(needed) <= SINCPRO_DETAIL_FRAME_ALIGNMENT;
-    }
-
+struct task_promise_base : promise_base, frame_memory<alignof(stored_t<T>)> {
     std::suspend_always initial_suspend() const noexcept { return {}; }
     final_awaiter final_suspend() const noexcept { return {}; }
     void unhandled_exception() noexcept { result_access::set_exception(outcome, std::current_exception()); }
