@@ -534,6 +534,8 @@ TEST_CASE("what another library's coroutine waits for may outlive the task in wh
     outlives_its_task([] { return sincpro::yield(); });
     outlives_its_task([] { return sincpro::when_all(sleep_twice(), sincpro::shield(sleep_twice()), sleep_twice()); });
     outlives_its_task([] { return sincpro::with_timeout(sleep_twice(), std::chrono::hours(1)); });
+    // Of so many some begin through the loop's queue, when the task has ended.
+    for (int i = 0; i < 130; ++i) outlives_its_task([] { return sleep_twice(); });
 }
 
 TEST_CASE("what a destructor in the frame of a task begins may outlive the task") {

@@ -48,7 +48,7 @@ inline bool is_of_the_library(std::string_view file) noexcept {
 /// Appends the awaits that lead to `o`, innermost first.
 inline void append_awaits(const operation& o, std::vector<await_location>& chain) {
     for (const promise_base* p = o.awaited_by(); p != nullptr; p = p->awaiter) {
-        if (!is_of_the_library(p->at.file)) chain.push_back(p->at);
+        if (p->at.line != 0 && !is_of_the_library(p->at.file)) chain.push_back(p->at);
     }
 }
 

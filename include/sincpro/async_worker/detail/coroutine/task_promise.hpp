@@ -252,8 +252,7 @@ struct queued_beginning {
     struct promise_type : promise_base, recycled {
         explicit promise_type(const task_await& a) noexcept : child(a.child) {
             in = child->in;
-            awaiter = child->awaiter;
-            at.file = __FILE__;
+            awaiter = child;  // which has not begun, but another job may adopt it before
         }
         ~promise_type() {
             if (task) task.destroy();
