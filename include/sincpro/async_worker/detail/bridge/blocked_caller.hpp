@@ -5,6 +5,7 @@
 #if SINCPRO_DETAIL_DEFINITIONS
 
 #include "../base/duration.hpp"
+#include "../base/intrusive_ptr.hpp"
 #include "shared_state.hpp"
 
 #include <algorithm>
@@ -15,25 +16,27 @@
 
 namespace sincpro::inline SINCPRO_DETAIL_VERSION::detail {
 
-/// The thread that is blocked in run(), on its stack. It sleeps in a condition variable, which pthread_cancel() wakes, and
-/// not in the std::future, which it does not.
-class blocked_caller {
+/// The thread that is blocked in run(). It sleeps in a condition variable, which pthread_cancel() wakes, and not in the
+/// std::future, which it does not. Also owned by the task while it sleeps, so that who wakes it can do that when it has left
+/// the mutex.
+class blocked_caller final : public ref_counted<blocked_caller> {
 public:
-    explicit blocked_caller(shared_state& s) noexcept : state_(s) {}
-    blocked_caller(const blocked_caller&) = delete;
-    blocked_caller& operator=(const blocked_caller&) = delete;
+    ~blocked_caller() = default;
 
-    /// True when the outcome is published.
-    bool wait_until(clock::time_point until) {
-        if (!state_.begin_sleep(*this)) return true;
+    /// True when the outcome of `s` is published.
+    bool wait_until(shared_state& s, clock::time_point until) {
+        if (!s.begin_sleep(*this)) return true;
         std::unique_lock lock(mutex_);
         struct end_in_any_way {
             ~end_in_any_way() {
-                if (!of.woken_ && !of.state_.end_sleep()) of.changed_.wait(lock, [this] { return of.woken_; });
+                if (!caller.woken_ && !state.end_sleep()) {
+                    caller.changed_.wait(lock, [this] { return caller.woken_; });
+                }
             }
-            blocked_caller& of;
+            blocked_caller& caller;
+            shared_state& state;
             std::unique_lock<std::mutex>& lock;
-        } const scope{*this, lock};
+        } const scope{*this, s, lock};
         // A time even for never: wait() terminates a thread that is cancelled before GCC 12.
         for (auto now = clock::now(); !woken_ && now < until; now = clock::now()) {
             changed_.wait_until(lock, (std::min)(until, now + std::chrono::hours(24)));
@@ -41,33 +44,38 @@ public:
         return woken_;
     }
 
-    /// By whoever has published. This may be gone when it returns.
     void wake() noexcept {
-        const std::lock_guard lock(mutex_);
-        woken_ = true;
+        {
+            const std::lock_guard lock(mutex_);
+            woken_ = true;
+        }
         changed_.notify_one();
     }
 
 private:
-    shared_state& state_;
     std::mutex mutex_;
     std::condition_variable changed_;
     bool woken_ = false;
 };
 
 SINCPRO_DETAIL_INLINE bool shared_state::begin_sleep(blocked_caller& c) noexcept {
-    caller_ = &c;
+    caller_ = share(c).detach();
     phase pending = phase::pending;
-    return phase_.compare_exchange_strong(pending, phase::caller_sleeps, std::memory_order_acq_rel);
+    if (phase_.compare_exchange_strong(pending, phase::caller_sleeps, std::memory_order_acq_rel)) return true;
+    c.release();
+    return false;
 }
 SINCPRO_DETAIL_INLINE bool shared_state::end_sleep() noexcept {
     phase sleeps = phase::caller_sleeps;
-    return phase_.compare_exchange_strong(sleeps, phase::pending, std::memory_order_acq_rel);
+    if (!phase_.compare_exchange_strong(sleeps, phase::pending, std::memory_order_acq_rel)) return false;
+    caller_->release();
+    return true;
 }
 SINCPRO_DETAIL_INLINE void shared_state::end_publish() noexcept {
     if (phase_.exchange(phase::published, std::memory_order_acq_rel) == phase::caller_sleeps) {
-        caller_->wake();
-    } else {
+        const intrusive_ptr<blocked_caller> caller(caller_);
+        caller->wake();
+    } else if (!blocks_caller) {
         phase_.notify_all();
     }
 }

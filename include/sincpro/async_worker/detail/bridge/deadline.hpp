@@ -106,7 +106,7 @@ private:
 /// The end of a call of run(), whichever way it takes: also when the caller's stack is unwound while it waits.
 class ending_call {
 public:
-    explicit ending_call(shared_state& s) noexcept : state_(s), caller_(s) {}
+    explicit ending_call(shared_state& s) noexcept : state_(s), caller_(new (std::nothrow) blocked_caller) {}
     ending_call(const ending_call&) = delete;
     ending_call& operator=(const ending_call&) = delete;
     /// The task must not be left with what is on a stack that is unwound.
@@ -121,9 +121,15 @@ public:
     }
 
     /// True when the outcome is published.
-    bool wait_until(clock::time_point until) { return caller_.wait_until(until); }
+    bool wait_until(clock::time_point until) {
+        if (caller_) return caller_->wait_until(state_, until);
+        // There is no memory to sleep in.
+        while (!state_.is_published() && clock::now() < until)
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        return state_.is_published();
+    }
     void wait() {
-        caller_.wait_until(never);
+        wait_until(never);
         may_leave_ = true;
     }
     /// After the cancellation. False if the task has not stopped: the worker then owns it until it has.
@@ -140,7 +146,7 @@ public:
 
 private:
     shared_state& state_;
-    blocked_caller caller_;
+    const intrusive_ptr<blocked_caller> caller_;
     bool may_leave_ = false;
 };
 

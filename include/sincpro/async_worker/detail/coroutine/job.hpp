@@ -87,7 +87,7 @@ struct promise_base {
     task_await* awaits = nullptr;          // the child task that this one is suspended in
     await_location at{};                   // its newest co_await, if there was one
     unsigned depth = 0;
-    std::uint16_t awaits_counted = 0;  // of child tasks
+    std::uint16_t turn = 0;  // 64 for each child task that it awaits: 0 after every 1024th
     owner owned_by = owner::task;
     std::atomic<bool> passed{false};  // of one that another library owns: see handshake()
 };

@@ -91,7 +91,7 @@ public:
         child->awaiter = &parent_;
         child->depth = parent_.depth + 1;
         // A loop of them must end too; seldom, as it takes six times as long.
-        if (++parent_.awaits_counted % 1024 == 0 && !begin_through_queue(*this)) {
+        if ((parent_.turn = static_cast<std::uint16_t>(parent_.turn + 64)) == 0 && !begin_through_queue(*this)) {
             result_access::set_exception(outcome(), exception_of<operation_cancelled>());
         }
         if (!starts_inside()) return false;
