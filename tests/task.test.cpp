@@ -6,7 +6,6 @@
 #include <chrono>
 #include <coroutine>
 #include <cstddef>
-#include <cstdint>
 #include <exception>
 #include <memory>
 #include <numeric>
@@ -418,43 +417,6 @@ TEST_CASE("a second co_return, when a destructor throws at the first and the han
         }
     };
     CHECK(run_async_task(coroutines::returns_twice()) == 2);
-}
-
-namespace {
-
-#if defined(__AVX512F__)
-constexpr std::size_t widest_register = 64;
-#elif defined(__AVX__)
-constexpr std::size_t widest_register = 32;
-#else
-constexpr std::size_t widest_register = alignof(std::max_align_t);
-#endif
-
-struct alignas(widest_register) lanes {
-    double values[widest_register / sizeof(double)];
-};
-
-template <std::size_t Padding>
-task<bool> is_aligned() {
-    lanes local{};
-    char padding[16 * Padding + 1] = {};
-    co_await yield();
-    local.values[0] += padding[0];
-    const void* volatile address = &local;  // else the compiler takes for granted what is asked
-    co_return reinterpret_cast<std::uintptr_t>(address) % alignof(lanes) == 0;
-}
-
-}  // namespace
-
-TEST_CASE("a local in a frame is aligned as the widest vector register of the target needs") {
-    std::vector<task<bool>> tasks;
-    for (int i = 0; i < 20; ++i) {
-        tasks.push_back(is_aligned<0>());
-        tasks.push_back(is_aligned<1>());
-        tasks.push_back(is_aligned<2>());
-        tasks.push_back(is_aligned<3>());
-    }
-    for (const bool aligned : run_async_task(sincpro::when_all(std::move(tasks)))) CHECK(aligned);
 }
 
 TEST_CASE("1,000,000 synchronous awaits by a coroutine of another library need no stack") {

@@ -21,7 +21,7 @@ function(add_example_test name)
   if(COMMAND limit_test)
     limit_test(example.${name})
   endif()
-  set_tests_properties(example.${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT ${time_limit} LABELS examples)
+  set_tests_properties(example.${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT ${time_limit} LABELS examples COST 20)  # they wait
 endfunction()
 
 foreach(name quickstart timeout partial_results when_any retry callback blocking_clients submit_and_forget
