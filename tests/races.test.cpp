@@ -26,6 +26,7 @@
 #endif
 
 #include "support/catch.hpp"
+#include "support/counted.hpp"
 #include "support/events.hpp"
 #include "support/owned_coroutine.hpp"
 #include "support/sanitizers.hpp"
@@ -244,14 +245,18 @@ TEST_CASE(
     CHECK(completed + cancelled == batches * batch);
 }
 
-TEST_CASE("the drop of a completion and a cancellation at the same time end the task either way") {
+TEST_CASE("the drop of a completion and a cancellation at the same time: the first of the two is what the task gets") {
+    struct call {
+        std::optional<completion<>> kept;
+        std::atomic<int> aborted{0};
+    };
     struct coroutines {
-        static task<> await(std::optional<completion<>>& kept, arrivals begun, bool with_on_cancel) {
+        static task<> await(call& c, arrivals begun, bool with_on_cancel) {
             const auto initiate = [&](completion<> done) {
                 if (with_on_cancel) {
-                    done.on_cancel([] {});
+                    done.on_cancel([&c] { ++c.aborted; });
                 }
-                kept.emplace(std::move(done));
+                c.kept.emplace(std::move(done));
                 begun.arrive();
             };
             co_await sincpro::await_callback<>(initiate);
@@ -263,17 +268,17 @@ TEST_CASE("the drop of a completion and a cancellation at the same time end the 
     std::size_t cancelled = 0;
     const std::size_t batches = rounds() / batch + 1;
     for (std::size_t round = 0; round < batches; ++round) {
-        std::array<std::optional<completion<>>, batch> kept;
+        std::array<call, batch> calls;
         std::vector<task_future<void>> futures;
         const arrivals begun;
         for (std::size_t i = 0; i < batch; ++i) {
-            futures.push_back(w.submit(coroutines::await(kept[i], begun, i % 2 == 0)));
+            futures.push_back(w.submit(coroutines::await(calls[i], begun, i % 2 == 0)));
         }
         begun.wait(batch);
         const auto drop = [&] {
             for (std::size_t i = 0; i < batch; ++i) {
                 breathe(i);
-                kept[i].reset();
+                calls[i].kept.reset();
             }
         };
         const auto cancel = [&] {
@@ -282,12 +287,15 @@ TEST_CASE("the drop of a completion and a cancellation at the same time end the 
             }
         };
         library.meet(drop, cancel);
-        for (auto& future : futures) {
+        for (std::size_t i = 0; i < batch; ++i) {
             try {
-                future.get();
+                futures[i].get();
+                FAIL("nobody has called the completion");
             } catch (const operation_cancelled&) {
+                REQUIRE(calls[i].aborted == (i % 2 == 0 ? 1 : 0));
                 ++cancelled;
             } catch (const std::future_error&) {
+                REQUIRE(calls[i].aborted == 0);
                 ++broken;
             }
         }
@@ -295,10 +303,11 @@ TEST_CASE("the drop of a completion and a cancellation at the same time end the 
     CHECK(broken + cancelled == batches * batch);
 }
 
-TEST_CASE("the end of a to_thread function and a cancellation at the same time end the task either way") {
+TEST_CASE("a to_thread function and a cancellation: the task waits for the function, unless it may be abandoned") {
     struct functions {
-        static int answer(const arrivals& begun) {
+        static int answer(const arrivals& begun, const std::shared_ptr<std::atomic<bool>>& ended) {
             begun.arrive();
+            ended->store(true);
             return 42;
         }
     };
@@ -308,16 +317,19 @@ TEST_CASE("the end of a to_thread function and a cancellation at the same time e
     const std::size_t all = rounds() / 5 + 1;
     for (std::size_t round = 0; round < all; ++round) {
         const arrivals begun;
+        const auto ended = std::make_shared<std::atomic<bool>>(false);
         auto future = round % 2 == 0
-                          ? w.submit(sincpro::to_thread(functions::answer, begun))
-                          : w.submit(sincpro::to_thread(sincpro::abandon_on_cancel, functions::answer, begun));
+                          ? w.submit(sincpro::to_thread(functions::answer, begun, ended))
+                          : w.submit(sincpro::to_thread(sincpro::abandon_on_cancel, functions::answer, begun, ended));
         begun.wait(1);
         future.cancel();
         try {
             const int got = future.get();
             REQUIRE(got == 42);
+            REQUIRE(*ended);
             ++completed;
         } catch (const operation_cancelled&) {
+            REQUIRE((*ended || round % 2 != 0));
             ++cancelled;
         }
     }
@@ -467,7 +479,7 @@ TEST_CASE("a shutdown and a submit at the same time: every future gets a result 
     CHECK(answered + cancelled == all);
 }
 
-TEST_CASE("a completion is called on another thread while its worker goes away") {
+TEST_CASE("a completion is called on another thread while its worker goes away: the value arrives all the same") {
     opponent library;
     for (std::size_t round = 0; round < rounds() / 20; ++round) {
         std::optional<completion<int>> done;
@@ -479,12 +491,16 @@ TEST_CASE("a completion is called on another thread while its worker goes away")
         };
         task_future<int> future = short_lived->submit(sincpro::await_callback<int>(begin));
         REQUIRE(begun.wait_for(1));
-        library.meet([&] { (*done)(1); },
+        bool taken = false;
+        int got = 0;
+        library.meet([&] { taken = (*done)(7); },
                      [&] {
-                         static_cast<void>(future.get());
+                         got = future.get();
                          future = {};
                          short_lived.reset();
                      });
+        REQUIRE(taken);
+        REQUIRE(got == 7);
     }
 }
 
@@ -530,15 +546,15 @@ TEST_CASE("shutdowns beside many callers that run and submit lose no result and 
     CHECK_FALSE(wrong);
 }
 
-TEST_CASE("a cancellation and the drop of the future at the same time as the end of the task") {
+TEST_CASE("a cancellation and the drop of the future at the same time as the end of the task: each frame goes once") {
+    const support::lifetimes frames;
     struct coroutines {
-        static task<> end() { co_await yield(); }
+        static task<> end(support::counted) { co_await yield(); }
     };
     worker w;
-    std::size_t ended = 0;
     const std::size_t all = rounds();
     for (std::size_t round = 0; round < all; ++round) {
-        auto future = w.submit(coroutines::end());
+        auto future = w.submit(coroutines::end(support::counted(frames)));
         if (round % 3 != 0) {
             future.cancel();
         }
@@ -548,10 +564,10 @@ TEST_CASE("a cancellation and the drop of the future at the same time as the end
             } catch (const operation_cancelled&) {
             }
         }
-        ++ended;
     }
-    w.run(yield());
-    CHECK(ended == all);
+    w.shutdown();
+    CHECK(frames.constructed() >= static_cast<int>(all));
+    CHECK(frames.alive() == 0);
 }
 
 #if !defined(_WIN32)

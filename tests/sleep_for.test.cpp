@@ -9,6 +9,7 @@
 #include <limits>
 #include <ratio>
 #include <stdexcept>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -192,11 +193,18 @@ TEST_CASE("cancelling one of many sleepers leaves the others asleep") {
     CHECK_THROWS_AS(long_sleep.get(), sincpro::operation_cancelled);
 }
 
-TEST_CASE("a sleep that is built on one thread and never awaited costs nothing and waits for nothing") {
-    { [[maybe_unused]] const auto unused = sleep_for(1h); }
-    { [[maybe_unused]] const auto unused = sleep_until(steady_clock::time_point::max()); }
-    { [[maybe_unused]] const auto unused = yield(); }
-    SUCCEED();
+TEST_CASE("a sleep begins when it is awaited, wherever and whenever it was built, and not at all if it never is") {
+    const auto unused = sleep_for(1h);
+    const auto unused_too = sleep_until(steady_clock::time_point::max());
+    sincpro::worker never_started;
+    const auto built_before = sleep_for(20ms);
+    std::this_thread::sleep_for(25ms);
+    const auto from = steady_clock::now();
+    sincpro::run_async_task(built_before);
+    CHECK(steady_clock::now() - from >= 20ms);
+    CHECK_FALSE(never_started.is_running());
+    static_cast<void>(unused);
+    static_cast<void>(unused_too);
 }
 
 TEST_CASE("a new earlier sleep is not held up by a later one that the worker is waiting for") {
