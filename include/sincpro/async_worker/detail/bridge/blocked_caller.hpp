@@ -8,7 +8,6 @@
 #include "../base/intrusive_ptr.hpp"
 #include "shared_state.hpp"
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -39,7 +38,8 @@ public:
         } const scope{*this, s, lock};
         // A time even for never: wait() terminates a thread that is cancelled before GCC 12.
         for (auto now = clock::now(); !woken_ && now < until; now = clock::now()) {
-            changed_.wait_until(lock, (std::min)(until, now + std::chrono::hours(24)));
+            const auto a_day_later = now + std::chrono::hours(24);
+            changed_.wait_until(lock, until < a_day_later ? until : a_day_later);
         }
         return woken_;
     }
