@@ -5,10 +5,12 @@
 #include <chrono>
 #include <coroutine>
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -51,6 +53,44 @@ static_assert(sincpro::awaitable<foreign_lazy<>>);
 static_assert(!sincpro::awaitable<int>);
 static_assert(!sincpro::awaitable<std::string>);
 static_assert(!sincpro::awaitable<void>);
+
+/// An awaiter whose await_suspend returns an R.
+template <class R>
+struct suspends_with {
+    bool await_ready() const;
+    R await_suspend(std::coroutine_handle<>) const;
+    void await_resume() const;
+};
+static_assert(sincpro::awaitable<suspends_with<void>>);
+static_assert(sincpro::awaitable<suspends_with<bool>>);
+static_assert(sincpro::awaitable<suspends_with<std::coroutine_handle<>>>);
+static_assert(sincpro::awaitable<suspends_with<std::noop_coroutine_handle>>);
+static_assert(!sincpro::awaitable<suspends_with<int>>);
+static_assert(!sincpro::awaitable<suspends_with<void*>>);
+static_assert(!sincpro::awaitable<suspends_with<bool&>>);
+
+/// One that deduces what it returns from the promise, which it looks at.
+struct deduces {
+    bool await_ready() const { return true; }
+    template <class Promise>
+    auto await_suspend(std::coroutine_handle<Promise>) const {
+        if constexpr (requires(Promise & p) { p.not_a_member_of_any(); }) return true;
+    }
+    int await_resume() const { return 3; }
+};
+static_assert(sincpro::awaitable<deduces>);
+
+// What the library's own operations are.
+static_assert(sincpro::awaitable<decltype(sincpro::when_all(std::declval<task<int>>(), std::declval<task<>>()))>);
+static_assert(sincpro::awaitable<decltype(sincpro::when_all(std::declval<std::vector<task<int>>>()))>);
+static_assert(sincpro::awaitable<decltype(sincpro::when_any(std::declval<task<int>>()))>);
+static_assert(sincpro::awaitable<decltype(sincpro::with_timeout(std::declval<task<int>>(), 1s))>);
+static_assert(sincpro::awaitable<decltype(sincpro::shield(std::declval<task<int>>()))>);
+static_assert(sincpro::awaitable<decltype(sincpro::as_result(std::declval<task<int>>()))>);
+static_assert(sincpro::awaitable<decltype(sincpro::to_thread(std::declval<int (*)()>()))>);
+static_assert(sincpro::awaitable<decltype(sincpro::await_callback(std::declval<void (*)(sincpro::completion<>)>()))>);
+static_assert(sincpro::awaitable<decltype(std::declval<sincpro::semaphore&>().acquire())>);
+static_assert(sincpro::awaitable<task<int>&>);  // by other libraries' coroutines
 
 template <class A>
 using bridge_result = decltype(run_async_task(std::declval<A>()));
@@ -474,4 +514,60 @@ TEST_CASE("a task waiting for another library goes on until that resumes it, can
     event.set();
     CHECK(future.get() == 5);
     CHECK(went_on);
+}
+
+TEST_CASE("an awaitable that deduces what await_suspend returns can be awaited") {
+    CHECK(run_async_task(deduces()) == 3);
+    CHECK(run_async_task([]() -> task<int> { co_return co_await deduces(); }) == 3);
+}
+
+namespace {
+
+/// Another library's awaitable that destroys the handle which it is given instead of resuming it.
+struct destroys {
+    enum class when : unsigned char { at_once, later, on_another_thread };
+    bool await_ready() const { return false; }
+    void await_suspend(std::coroutine_handle<> h) {
+        if (where == when::at_once) return h.destroy();
+        if (where == when::later) {
+            kept->handle = h;
+        } else {
+            kept->thread = std::thread([h] { h.destroy(); });
+        }
+    }
+    int await_resume() const { return 1; }
+
+    struct place {
+        std::coroutine_handle<> handle;
+        std::thread thread;
+    };
+    when where;
+    place* kept;
+};
+
+std::string awaits_what_destroys(destroys::when where) {
+    destroys::place kept;
+    auto future = sincpro::submit_async_task([&]() -> task<int> { co_return co_await destroys{where, &kept}; });
+    if (where == destroys::when::later) {
+        run_async_task([&]() -> task<> {
+            while (!kept.handle) co_await sincpro::yield();
+            kept.handle.destroy();
+        });
+    }
+    std::string outcome = "a value";
+    try {
+        future.get();
+    } catch (const std::future_error& error) {
+        outcome = error.code() == std::future_errc::broken_promise ? "broken promise" : "another error";
+    }
+    if (kept.thread.joinable()) kept.thread.join();
+    return outcome;
+}
+
+}  // namespace
+
+TEST_CASE("a task whose handle another library destroys instead of resuming it goes on with broken_promise") {
+    CHECK(awaits_what_destroys(destroys::when::at_once) == "broken promise");
+    CHECK(awaits_what_destroys(destroys::when::later) == "broken promise");
+    CHECK(awaits_what_destroys(destroys::when::on_another_thread) == "broken promise");
 }

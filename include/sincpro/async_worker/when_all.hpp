@@ -29,14 +29,18 @@ protected:
 
 private:
     void child_ended(child_job& c) noexcept final {
+        if (failed_) return;
         std::exception_ptr error = c.error();
-        // What went wrong, also in a clean-up, and not what ended because of that or of a cancellation.
-        if (!error || (first_error_ && (!is_cancellation(first_error_) || is_cancellation(error)))) return;
+        if (!error) return;
+        // What went wrong, also in a clean-up, and not what ended because of a cancellation.
+        failed_ = !is_cancellation(error);
+        if (first_error_ && !failed_) return;
         first_error_ = std::move(error);
         stop_children();
     }
 
     std::exception_ptr first_error_;
+    bool failed_ = false;
 };
 
 template <class... T>

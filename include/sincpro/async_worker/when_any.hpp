@@ -31,7 +31,7 @@ private:
         } else if (const std::exception_ptr error = c.error()) {
             // What went wrong, also in a clean-up, and not what ended because of a cancellation.
             const std::exception_ptr first = first_->error();
-            if (first && is_cancellation(first) && !is_cancellation(error)) first_ = &c;
+            if (first && !is_cancellation(error) && is_cancellation(first)) first_ = &c;
         }
     }
 };
