@@ -2,9 +2,11 @@
 // g++ -std=c++20 -Iinclude examples/blocking_clients.cpp -o blocking_clients -pthread && ./blocking_clients
 #include <sincpro/async_worker.hpp>
 
+#include <chrono>
 #include <iostream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace std::chrono_literals;

@@ -3,10 +3,14 @@
 #include <sincpro/async_worker.hpp>
 
 #include <cerrno>
+#include <chrono>
+#include <exception>
 #include <future>
 #include <iostream>
 #include <memory>
 #include <string>
+#include <system_error>
+#include <utility>
 
 using namespace std::chrono_literals;
 using sincpro::completion;

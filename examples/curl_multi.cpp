@@ -2,13 +2,17 @@
 // g++ -std=c++20 -Iinclude examples/curl_multi.cpp -o curl_multi -pthread -lcurl && ./curl_multi http://localhost:8000/
 #include <sincpro/async_worker.hpp>
 
+#include <chrono>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <map>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <curl/curl.h>

@@ -2,6 +2,7 @@
 // g++ -std=c++20 -Iinclude examples/own_worker.cpp -o own_worker -pthread && ./own_worker
 #include <sincpro/async_worker.hpp>
 
+#include <chrono>
 #include <future>
 #include <iostream>
 #include <string>

@@ -2,9 +2,13 @@
 // g++ -std=c++20 -Iinclude examples/partial_results.cpp -o partial_results -pthread && ./partial_results
 #include <sincpro/async_worker.hpp>
 
+#include <chrono>
+#include <cstddef>
+#include <exception>
 #include <iostream>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace std::chrono_literals;

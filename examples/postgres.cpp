@@ -3,6 +3,8 @@
 // g++ -std=c++20 -Iinclude -I$(pg_config --includedir) examples/postgres.cpp -o postgres -pthread -lpq && ./postgres ""
 #include <sincpro/async_worker.hpp>
 
+#include <chrono>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>

@@ -3,7 +3,9 @@
 #include <sincpro/async_worker.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <iostream>
+#include <stop_token>
 #include <thread>
 
 using namespace std::chrono_literals;

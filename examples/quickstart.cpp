@@ -2,6 +2,7 @@
 // g++ -std=c++20 -Iinclude examples/quickstart.cpp -o quickstart -pthread && ./quickstart
 #include <sincpro/async_worker.hpp>
 
+#include <chrono>
 #include <iostream>
 #include <string>
 

@@ -2,6 +2,7 @@
 // g++ -std=c++20 -Iinclude examples/retry.cpp -o retry -pthread && ./retry
 #include <sincpro/async_worker.hpp>
 
+#include <chrono>
 #include <iostream>
 #include <stdexcept>
 #include <string>

@@ -3,7 +3,13 @@
 #include <sincpro/async_worker.hpp>
 
 #include <cerrno>
+#include <chrono>
+#include <cstddef>
 #include <iostream>
+#include <string>
+#include <system_error>
+#include <tuple>
+#include <utility>
 
 #include <netinet/in.h>
 #include <sys/socket.h>

@@ -2,6 +2,8 @@
 // g++ -std=c++20 -Iinclude examples/submit_and_forget.cpp -o submit_and_forget -pthread && ./submit_and_forget
 #include <sincpro/async_worker.hpp>
 
+#include <chrono>
+#include <exception>
 #include <future>
 #include <iostream>
 #include <stdexcept>

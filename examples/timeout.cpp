@@ -2,8 +2,10 @@
 // g++ -std=c++20 -Iinclude examples/timeout.cpp -o timeout -pthread && ./timeout
 #include <sincpro/async_worker.hpp>
 
+#include <chrono>
 #include <iostream>
 #include <string>
+#include <utility>
 
 using namespace std::chrono_literals;
 using sincpro::task;

@@ -2,8 +2,10 @@
 // g++ -std=c++20 -Iinclude examples/when_any.cpp -o when_any -pthread && ./when_any
 #include <sincpro/async_worker.hpp>
 
+#include <chrono>
 #include <iostream>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 

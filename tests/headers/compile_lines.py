@@ -1,5 +1,5 @@
 """compile_lines.py SOURCE_DIR: the first comment of each example says what it shows and holds the line that compiles it
-from the top folder; an example that needs no other system has at most 60 lines.
+from the top folder; an example that needs no other system has at most 70 lines.
 
 That such a line compiles is what the consumer test `plain` shows.
 """
@@ -8,7 +8,7 @@ import pathlib
 import re
 import sys
 
-MOST_LINES = 60
+MOST_LINES = 70
 MAY_BE_LONGER = {"curl_multi", "http_get", "postgres", "web_handler"}
 
 
