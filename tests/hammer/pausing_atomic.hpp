@@ -5,10 +5,20 @@
 #include <cstdint>
 #include <thread>
 
+#include <pthread.h>
+
 // Takes the place of <atomic> in a copy of the library's headers: what threads do between two accesses of atomics takes a
 // random time, so that they meet in orders that are rare otherwise.
 
 namespace hammer {
+
+/// Where the library does not expect that a thread is cancelled.
+inline void sleep(std::chrono::microseconds time) noexcept {
+    int before = 0;
+    ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    std::this_thread::sleep_for(time);
+    ::pthread_setcancelstate(before, nullptr);
+}
 
 inline void pause() noexcept {
     static std::atomic<std::uint32_t> seeds{1};
@@ -17,7 +27,7 @@ inline void pause() noexcept {
     random ^= random >> 17;
     random ^= random << 5;
     switch (random % 256) {
-        case 0: std::this_thread::sleep_for(std::chrono::microseconds(random >> 8 & 63)); break;
+        case 0: sleep(std::chrono::microseconds(random >> 8 & 63)); break;
         case 1:
         case 2:
         case 3: std::this_thread::yield(); break;

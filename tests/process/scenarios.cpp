@@ -1030,6 +1030,19 @@ int a_blocked_caller_is_cancelled() {
         check(ended_in_time, "the task had ended before");
     }
     check(run_async_task(gives(5)) == 5, "the worker goes on");
+
+    // To wake an idle worker takes a system call that would unwind the stack where nothing may be thrown.
+    std::thread pending([] {
+        ::pthread_cancel(::pthread_self());
+        for (int i = 0; i < 20; ++i) {
+            const auto later = std::chrono::steady_clock::now() + 2ms;
+            while (std::chrono::steady_clock::now() < later) {  // the worker goes to sleep
+            }
+            submit_async_task(gives(i));
+        }
+    });
+    pending.join();
+    check(run_async_task(gives(6)) == 6, "the worker goes on after that");
     return 0;
 }
 

@@ -35,6 +35,25 @@ bool on_main_thread() noexcept;
 
 #if SINCPRO_DETAIL_DEFINITIONS
 
+/// Keeps pthread_cancel() from unwinding the thread here: many system calls do that which may stand where nothing may be
+/// thrown.
+class thread_cancellation_disabled {
+public:
+#if defined(PTHREAD_CANCEL_DISABLE) && !defined(_WIN32)
+    thread_cancellation_disabled() noexcept { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+    ~thread_cancellation_disabled() { ::pthread_setcancelstate(before_, nullptr); }
+#else
+    thread_cancellation_disabled() noexcept {}
+#endif
+    thread_cancellation_disabled(const thread_cancellation_disabled&) = delete;
+    thread_cancellation_disabled& operator=(const thread_cancellation_disabled&) = delete;
+
+#if defined(PTHREAD_CANCEL_DISABLE) && !defined(_WIN32)
+private:
+    int before_ = 0;
+#endif
+};
+
 #if !defined(_WIN32)
 
 /// The signal mask of the thread of the program that started this thread of the library; null on the program's own.

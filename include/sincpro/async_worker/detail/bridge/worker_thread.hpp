@@ -198,6 +198,7 @@ SINCPRO_DETAIL_COLD void worker_thread::stop_request::arrive(work& w) noexcept {
 }
 
 SINCPRO_DETAIL_COLD void worker_thread::stop(clock::time_point until) noexcept {
+    const thread_cancellation_disabled meanwhile;
     request_stop(until);
     std::unique_lock lock(thread_mutex_);
     const auto has_ended = [this] { return ended_; };

@@ -16,6 +16,8 @@
 #endif
 
 #if SINCPRO_DETAIL_DEFINITIONS
+#include "../base/thread.hpp"
+
 #include <cerrno>
 #include <chrono>
 #include <system_error>
@@ -69,7 +71,9 @@ public:
     }
     ~unique_descriptor() { close(); }
     void close() noexcept {
-        if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+        if (fd_ < 0) return;
+        const thread_cancellation_disabled meanwhile;
+        ::close(std::exchange(fd_, -1));
     }
     int get() const noexcept { return fd_; }
 

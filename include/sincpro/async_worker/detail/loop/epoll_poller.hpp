@@ -89,6 +89,7 @@ SINCPRO_DETAIL_COLD epoll_poller::epoll_poller()
 
 SINCPRO_DETAIL_INLINE void epoll_poller::wake() noexcept {
     const std::uint64_t one = 1;
+    const thread_cancellation_disabled meanwhile;
     [[maybe_unused]] const auto written = ::write(event_.get(), &one, sizeof one);
 }
 

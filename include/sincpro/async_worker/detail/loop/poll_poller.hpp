@@ -24,7 +24,10 @@ public:
     poll_poller(const poll_poller&) = delete;
     poll_poller& operator=(const poll_poller&) = delete;
 
-    void wake() noexcept { [[maybe_unused]] const auto written = ::write(wake_.get(), "", 1); }
+    void wake() noexcept {
+        const thread_cancellation_disabled meanwhile;
+        [[maybe_unused]] const auto written = ::write(wake_.get(), "", 1);
+    }
     bool in_use() const noexcept { return !waits_.empty(); }
     bool add(descriptor_wait& w);
     void remove(descriptor_wait& w) noexcept { std::erase(waits_, &w); }
