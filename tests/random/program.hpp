@@ -211,6 +211,16 @@ inline void predict(node& n) {
         for (const node& c : n.of) all |= errors_of(c.*which);
         return all;
     };
+    // A failure takes the place of a cancellation that came first: one that a child ends with because it is stopped then.
+    const auto instead_of_a_cancellation = [&] {
+        outcomes failures = 0;
+        bool one_is_cancelled = false;
+        for (const node& c : n.of) {
+            one_is_cancelled = one_is_cancelled || (c.alone & cancelled) != 0;
+            failures |= errors_of(c.if_stopped) & ~cancelled;
+        }
+        return one_is_cancelled ? failures : outcomes{0};
+    };
     switch (n.is) {
         case kind::returns:
         case kind::blocks:
@@ -286,12 +296,12 @@ inline void predict(node& n) {
             };
             bool hangs = false;
             for (const node& c : n.of) hangs = hangs || c.may_hang;
-            return leaf(errors_of_all(&node::alone) | sum_of_all(&node::alone),
+            return leaf(errors_of_all(&node::alone) | instead_of_a_cancellation() | sum_of_all(&node::alone),
                         errors_of_all(&node::if_stopped) | cancelled | sum_of_all(&node::if_stopped), hangs);
         }
         case kind::any_tuple:
         case kind::any_vector: {
-            outcomes alone = 0, if_stopped = cancelled;
+            outcomes alone = instead_of_a_cancellation(), if_stopped = cancelled;
             bool hangs = true;
             int index = 0;
             for (const node& c : n.of) {
