@@ -121,13 +121,11 @@ SINCPRO_DETAIL_COLD bool begin_through_queue(task_await& a) noexcept {
 
 SINCPRO_DETAIL_NOINLINE SINCPRO_DETAIL_INLINE bool suspend(task_await& a, std::coroutine_handle<> awaiter) {
     promise_base& p = *a.child;
-    const thread_context& thread = this_thread();
-    p.in = thread.running;
+    p.in = this_thread().running;
     p.owned_by = promise_base::owner::other_library;
     p.continuation = awaiter;
-    // Also where our coroutines and another library's await each other in turn, to any depth.
-    const bool deep = thread.innermost != nullptr && thread.innermost->depth >= 64;
-    if (p.in != nullptr && (p.in->runner->is_turn_due() || deep)) begin_through_queue(a);
+    // That bounds the stack too, where our coroutines and another library's await each other in turn.
+    if (p.in != nullptr && p.in->runner->is_turn_due()) begin_through_queue(a);
     trampoline().run(a.frame);
     return !handshake(p.passed);  // with final_awaiter: the second of the two resumes
 }
